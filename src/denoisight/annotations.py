@@ -1,0 +1,388 @@
+"""The truths that a picture can have, and the pictures that carry them.
+
+Five kinds of annotation, all frozen, all knowing their unit, which of their pixels are valid, and how
+they flip, crop and resize. Every tensor may carry leading batch axes; pixels are the last two.
+
+Conventions (`docs/conventions.md`): images are [3 h w] floats in [0, 1]; depth is measured along z;
+normals are unit vectors in the camera frame x right, y up, z towards the viewer; label 255 is ignored;
+boxes are xyxy in pixels, half open, with (0, 0) the upper left corner of the upper left pixel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, TypeVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from .errors import DataError
+
+IGNORE = 255
+"""The label of pixels that nobody labelled."""
+
+Gauge = Literal["metres", "scale", "affine", "affine-disparity", "affine-log"]
+"""What a depth map is known up to: nothing, a factor, a factor and a shift, the same of 1/depth or log depth."""
+
+
+class Annotation:
+    """What the five kinds share: a size, a flip, a crop, a resize, and batching by stacking tensors."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        raise NotImplementedError
+
+    def flip(self) -> Self:
+        """Mirrored left to right."""
+        raise NotImplementedError
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Self:
+        """The window whose upper left pixel is (top, left)."""
+        raise NotImplementedError
+
+    def resize(self, height: int, width: int) -> Self:
+        raise NotImplementedError
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensor fields by name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def to(self, device: torch.device | str) -> Self:
+        return replace(self, **{name: t.to(device) for name, t in self.tensors().items()})  # type: ignore[type-var]
+
+    def __getitem__(self, index: int | slice) -> Self:
+        """One item, or a slice, of a batch."""
+        return replace(self, **{name: t[index] for name, t in self.tensors().items()})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, eq=False)
+class Depth(Annotation):
+    """Distance along z. `values` are metres or, under another gauge, known up to that gauge; near is small
+    (except under `affine-disparity`, where near is large)."""
+
+    values: Float[Tensor, "*b h w"]
+    valid: Bool[Tensor, "*b h w"]
+    gauge: Gauge = "metres"
+
+    @classmethod
+    def of(cls, values: Tensor, gauge: Gauge = "metres") -> Depth:
+        """From a map in which zero, negative and non-finite values mean "not measured"."""
+        valid = torch.isfinite(values) & (values > 0)
+        return cls(torch.where(valid, values, 0.0), valid, gauge)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return _size(self.values)
+
+    def flip(self) -> Depth:
+        return replace(self, values=self.values.flip(-1), valid=self.valid.flip(-1))
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Depth:
+        window = _window(self.size, top, left, height, width)
+        return replace(self, values=self.values[window], valid=self.valid[window])
+
+    def resize(self, height: int, width: int) -> Depth:
+        values, valid = _resize_valid(self.values[..., None, :, :], self.valid, height, width)
+        return replace(self, values=values[..., 0, :, :], valid=valid)
+
+
+@dataclass(frozen=True, eq=False)
+class Normals(Annotation):
+    """Unit surface normals in the camera frame x right, y up, z towards the viewer; zero where invalid."""
+
+    vectors: Float[Tensor, "*b 3 h w"]
+    valid: Bool[Tensor, "*b h w"]
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> Normals:
+        """From vectors of any length; those without a direction become invalid."""
+        norm = vectors.norm(dim=-3)
+        valid = torch.isfinite(norm) & (norm > 0.5)
+        unit = F.normalize(torch.nan_to_num(vectors), dim=-3)
+        return cls(torch.where(valid[..., None, :, :], unit, 0.0), valid)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return _size(self.vectors)
+
+    def flip(self) -> Normals:
+        mirror = self.vectors.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
+        return replace(self, vectors=F.normalize(self.vectors.flip(-1) * mirror, dim=-3), valid=self.valid.flip(-1))
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Normals:
+        window = _window(self.size, top, left, height, width)
+        return replace(self, vectors=self.vectors[window], valid=self.valid[window])
+
+    def resize(self, height: int, width: int) -> Normals:
+        """Stretching a picture unevenly tilts no surface in it, so directions stay and only lengths are mended."""
+        vectors, valid = _resize_valid(self.vectors, self.valid, height, width)
+        return replace(self, vectors=F.normalize(vectors, dim=-3), valid=valid)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels(Annotation):
+    """One class per pixel; `IGNORE` where none is known. `classes` names them in order."""
+
+    ids: Int64[Tensor, "*b h w"]
+    classes: tuple[str, ...]
+
+    @property
+    def valid(self) -> Tensor:
+        return self.ids != IGNORE
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return _size(self.ids)
+
+    def flip(self) -> Labels:
+        return replace(self, ids=self.ids.flip(-1))
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Labels:
+        return replace(self, ids=self.ids[_window(self.size, top, left, height, width)])
+
+    def resize(self, height: int, width: int) -> Labels:
+        return replace(self, ids=_resize_nearest(self.ids, height, width))
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Annotation):
+    """What belongs to one thing: a truth is 0 or 1, a prediction anything between."""
+
+    probability: Float[Tensor, "*b h w"]
+    valid: Bool[Tensor, "*b h w"]
+
+    @classmethod
+    def of(cls, inside: Tensor) -> Mask:
+        return cls(inside.float(), torch.ones_like(inside, dtype=torch.bool))
+
+    @property
+    def inside(self) -> Tensor:
+        return self.probability >= 0.5
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return _size(self.probability)
+
+    def flip(self) -> Mask:
+        return replace(self, probability=self.probability.flip(-1), valid=self.valid.flip(-1))
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Mask:
+        window = _window(self.size, top, left, height, width)
+        return replace(self, probability=self.probability[window], valid=self.valid[window])
+
+    def resize(self, height: int, width: int) -> Mask:
+        return replace(
+            self,
+            probability=_resize_nearest(self.probability, height, width),
+            valid=_resize_nearest(self.valid, height, width),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes(Annotation):
+    """Rectangles xyxy in pixels, half open, each with a class and a score; `valid` is False for padding."""
+
+    xyxy: Float[Tensor, "*b n 4"]
+    ids: Int64[Tensor, "*b n"]
+    scores: Float[Tensor, "*b n"]
+    valid: Bool[Tensor, "*b n"]
+    image_size: tuple[int, int]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.image_size
+
+    def flip(self) -> Boxes:
+        x0, y0, x1, y1 = self.xyxy.unbind(-1)
+        width = self.image_size[1]
+        return replace(self, xyxy=torch.stack([width - x1, y0, width - x0, y1], dim=-1))
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Boxes:
+        """Boxes are cut at the window's edge; those wholly outside become padding."""
+        _window(self.image_size, top, left, height, width)
+        moved = self.xyxy - self.xyxy.new_tensor([left, top, left, top])
+        cut = torch.minimum(moved.clamp(min=0), moved.new_tensor([width, height, width, height]))
+        seen = (cut[..., 2] > cut[..., 0]) & (cut[..., 3] > cut[..., 1])
+        return replace(self, xyxy=cut, valid=self.valid & seen, image_size=(height, width))
+
+    def resize(self, height: int, width: int) -> Boxes:
+        sy, sx = height / self.image_size[0], width / self.image_size[1]
+        return replace(self, xyxy=self.xyxy * self.xyxy.new_tensor([sx, sy, sx, sy]), image_size=(height, width))
+
+
+Kind = TypeVar("Kind", bound=Annotation)
+
+
+def stack(items: Sequence[Kind]) -> Kind:
+    """Batch annotations of one kind, size and gauge along a new first axis. Boxes are padded to the longest list.
+
+    Raises `DataError` where the items differ in anything that a batch must share.
+    """
+    first = items[0]
+    longest = max((len(i.ids) for i in items if isinstance(i, Boxes)), default=0)
+    rows = [_pad_boxes(i, longest).tensors() if isinstance(i, Boxes) else i.tensors() for i in items]
+    shared = {f.name for f in fields(first)} - set(rows[0])  # type: ignore[arg-type]
+    for item in items[1:]:
+        if type(item) is not type(first) or any(getattr(item, n) != getattr(first, n) for n in shared):
+            raise DataError(
+                f"Cannot batch {_about(item, shared)} with {_about(first, shared)}; make them alike first."
+            )
+    if len({tuple(t.shape for t in row.values()) for row in rows}) > 1:
+        sizes = sorted({f"{i.size[1]}x{i.size[0]}" for i in items})
+        raise DataError(f"Cannot batch annotations of sizes {', '.join(sizes)}; resize or crop them to one size.")
+    return replace(first, **{name: torch.stack([row[name] for row in rows]) for name in rows[0]})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What a predictor is given: a picture, what is asked about it, and a name that its random numbers hang on."""
+
+    image: Float[Tensor, "3 h w"]
+    text: str = ""
+    key: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return _size(self.image)
+
+    def flip(self) -> Query:
+        return replace(self, image=self.image.flip(-1), text=mirror_words(self.text))
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Query:
+        return replace(self, image=self.image[_window(self.size, top, left, height, width)])
+
+    def resize(self, height: int, width: int) -> Query:
+        return replace(self, image=resize_image(self.image, height, width))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A query with its truths, by name ("depth", "normals", "semantic", ...). Predictors only ever see the query."""
+
+    query: Query
+    truths: Mapping[str, Annotation] = field(default_factory=dict)
+
+    @property
+    def image(self) -> Tensor:
+        return self.query.image
+
+    @property
+    def key(self) -> str:
+        return self.query.key
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.query.size
+
+    def flip(self) -> Sample:
+        return Sample(self.query.flip(), {name: t.flip() for name, t in self.truths.items()})
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Sample:
+        window = (top, left, height, width)
+        return Sample(self.query.crop(*window), {name: t.crop(*window) for name, t in self.truths.items()})
+
+    def resize(self, height: int, width: int) -> Sample:
+        truths = {name: t.resize(height, width) for name, t in self.truths.items()}
+        return Sample(self.query.resize(height, width), truths)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples of one size, stacked: images [b 3 h w], and truths with a leading batch axis."""
+
+    images: Float[Tensor, "b 3 h w"]
+    texts: tuple[str, ...]
+    keys: tuple[str, ...]
+    truths: Mapping[str, Annotation]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> Batch:
+        """Raises `DataError` where sizes differ or a sample lacks a truth that the first one has."""
+        sizes = sorted({f"{s.size[1]}x{s.size[0]}" for s in samples})
+        if len(sizes) > 1:
+            raise DataError(f"Cannot batch images of sizes {', '.join(sizes)}; resize or crop them to one size.")
+        names = samples[0].truths
+        for sample in samples:
+            if missing := set(names) - set(sample.truths):
+                raise DataError(f"Sample {sample.key!r} has no truth named {', '.join(sorted(missing))}.")
+        return cls(
+            torch.stack([s.image for s in samples]),
+            tuple(s.query.text for s in samples),
+            tuple(s.key for s in samples),
+            {name: stack([s.truths[name] for s in samples]) for name in names},
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def to(self, device: torch.device | str) -> Batch:
+        truths = {name: t.to(device) for name, t in self.truths.items()}
+        return replace(self, images=self.images.to(device), truths=truths)
+
+
+def mirror_words(text: str) -> str:
+    """Swap "left" and "right" as whole words: a mirrored picture makes "the left box" the right one."""
+    swap = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
+    return re.sub(r"\b(leftmost|rightmost|left|right)\b", lambda m: swap[m.group()], text)
+
+
+def resize_image(image: Float[Tensor, "*b c h w"], height: int, width: int) -> Float[Tensor, "*b c h2 w2"]:
+    """Bilinear with anti-aliasing when shrinking. The same size comes back untouched."""
+    if _size(image) == (height, width):
+        return image
+    flat = image.reshape(-1, *image.shape[-3:])
+    out = F.interpolate(flat, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return out.reshape(*image.shape[:-2], height, width)
+
+
+def _size(pixels: Tensor) -> tuple[int, int]:
+    return pixels.shape[-2], pixels.shape[-1]
+
+
+def _window(size: tuple[int, int], top: int, left: int, height: int, width: int) -> tuple[Any, ...]:
+    h, w = size
+    if top < 0 or left < 0 or height < 1 or width < 1 or top + height > h or left + width > w:
+        raise DataError(f"A {width}x{height} window at column {left}, row {top} does not lie in {w}x{h} pixels.")
+    return (..., slice(top, top + height), slice(left, left + width))
+
+
+def _resize_valid(values: Tensor, valid: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Interpolate [*b c h w] values so that invalid pixels lend nothing to their neighbours."""
+    if _size(values) == (height, width):
+        return values, valid
+    weight = valid[..., None, :, :].to(values.dtype)
+    share = resize_image(weight, height, width)
+    mixed = resize_image(torch.where(weight > 0, values, 0.0), height, width)
+    kept = share > 0.5
+    return torch.where(kept, mixed / share.clamp(min=1e-6), 0.0), kept[..., 0, :, :]
+
+
+def _resize_nearest(pixels: Tensor, height: int, width: int) -> Tensor:
+    if _size(pixels) == (height, width):
+        return pixels
+    h, w = _size(pixels)
+    rows = ((torch.arange(height, device=pixels.device) + 0.5) * h / height).long().clamp(max=h - 1)
+    columns = ((torch.arange(width, device=pixels.device) + 0.5) * w / width).long().clamp(max=w - 1)
+    return pixels[..., rows[:, None], columns]
+
+
+def _pad_boxes(boxes: Boxes, count: int) -> Boxes:
+    short = count - len(boxes.ids)
+    return replace(
+        boxes,
+        xyxy=F.pad(boxes.xyxy, (0, 0, 0, short)),
+        ids=F.pad(boxes.ids, (0, short), value=IGNORE),
+        scores=F.pad(boxes.scores, (0, short)),
+        valid=F.pad(boxes.valid, (0, short)),
+    )
+
+
+def _about(item: Annotation, shared: set[str]) -> str:
+    return f"{type(item).__name__}({', '.join(f'{n}={getattr(item, n, None)!r}' for n in sorted(shared))})"

@@ -1,0 +1,2 @@
+def doctor(json:bool=False):
+    print("x")

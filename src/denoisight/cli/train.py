@@ -1,0 +1,63 @@
+"""denoisight train"""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..errors import RecipeError, pick
+from ..recipes import RECIPES
+from ..recipes.base import Recipe, override, read_yaml
+
+
+def compose(recipe: str, task: str, changes: Recipe, config: Path | None) -> Recipe:
+    """Flags over --config over what the recipe says."""
+    said = changes.model_dump(exclude_unset=True)
+    written = read_yaml(config) if config else {}
+    name = str(written.get("recipe", recipe)) if recipe == "adapt" else recipe
+    tasks = tuple(task.split(",")) if task else ()
+    made = pick(RECIPES, name, "recipe")(tasks, str(said.get("data", written.get("data", ""))))
+    return override(override(made, written), said | ({"tasks": tasks} if task else {}))
+
+
+def train(
+    task: str = "",
+    *,
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    recipe: str = "adapt",
+    config: Path | None = None,
+    resume: str | None = None,
+    overwrite: bool = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
+    no_progress: Annotated[bool, Parameter(negative="")] = False,
+    changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
+) -> None:
+    """Teach a model a task from a folder of labelled images.
+
+    Parameters
+    ----------
+    task
+        What to learn: depth, normals, semantic; several with commas.
+    out
+        The run's folder (default: runs/TASK).
+    recipe
+        What to begin with: adapt, or embedded to make the shipped model again.
+    config
+        A YAML file of changes to the recipe, as `denoisight config show` prints it.
+    resume
+        Go on with the run in --out: "latest", or a checkpoint's folder.
+    overwrite
+        Replace what stands in --out.
+    """
+    composed = compose(recipe, task, changes, config)
+    if not composed.tasks:
+        raise RecipeError("No task to train; write one, as in: denoisight train depth --data DIR")
+    from ..recipes.main_job import train_and_report
+
+    train_and_report(
+        composed,
+        out or Path("runs") / "-".join(composed.tasks),
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet or no_progress,
+    )

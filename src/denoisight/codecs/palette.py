@@ -1,0 +1,60 @@
+"""Classes as flat colours."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..annotations import IGNORE, Labels
+from ..errors import UsageError
+from . import Canvas
+
+MOST = IGNORE
+"""How many classes a picture of labels can hold: 255 itself means "ignore"."""
+
+
+@dataclass(frozen=True)
+class Palette:
+    """One colour of the cube [-1, 1]^3 for each class; the nearest colour is the class.
+
+    The colours lie at least 1 apart for up to 27 classes and at least 0.5 for up to 125, so that noise of
+    standard deviation 0.1 in each channel leaves nearly every pixel nearest to its own colour.
+    """
+
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.classes) <= MOST:
+            raise UsageError(f"A palette holds 1 to {MOST} classes, not {len(self.classes)}.")
+
+    @property
+    def colours(self) -> Float[Tensor, "k 3"]:
+        return _spread(len(self.classes))
+
+    def encode(self, truth: Labels, image: Float[Tensor, "*b 3 h w"]) -> Canvas:
+        """Labels beyond the last class are ignored, like `IGNORE` itself."""
+        valid = (truth.ids >= 0) & (truth.ids < len(self.classes))
+        colours = self.colours.to(image)[torch.where(valid, truth.ids, 0)].movedim(-1, -3)
+        return Canvas(torch.where(valid[..., None, :, :], colours, 0.0), valid)
+
+    def decode(self, pixels: Float[Tensor, "*b 3 h w"], image: Float[Tensor, "*b 3 h w"]) -> Labels:
+        colours = self.colours.to(pixels.device)
+        # |p - c|^2 without the |p|^2 that every class shares.
+        score = torch.einsum("...chw,kc->...khw", pixels.float(), 2 * colours)
+        return Labels((score - (colours**2).sum(-1)[:, None, None]).argmax(-3), self.classes)
+
+
+@cache
+def _spread(count: int) -> Tensor:
+    """The coarsest cubic lattice with enough points, taken farthest point first."""
+    side = next(n for n in range(2, 8) if n**3 >= count)
+    axis = torch.linspace(-1, 1, side)
+    points = torch.cartesian_prod(axis, axis, axis)
+    chosen = [0]
+    distance = (points - points[0]).norm(dim=1)
+    while len(chosen) < count:
+        chosen.append(int(distance.argmax()))
+        distance = torch.minimum(distance, (points - points[chosen[-1]]).norm(dim=1))
+    return points[chosen]

@@ -1,0 +1,27 @@
+"""Normals as a coloured picture."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ..annotations import Normals
+from . import Canvas
+
+
+@dataclass(frozen=True)
+class UnitVector:
+    """The three components are the three channels; whatever comes back is scaled to unit length."""
+
+    def encode(self, truth: Normals, image: Float[Tensor, "*b 3 h w"]) -> Canvas:
+        return Canvas(truth.vectors, truth.valid)
+
+    def decode(self, pixels: Float[Tensor, "*b 3 h w"], image: Float[Tensor, "*b 3 h w"]) -> Normals:
+        """A canvas pixel of exactly zero has no direction; it decodes to one that faces the viewer."""
+        pixels = pixels.float()
+        facing = pixels.new_tensor([0.0, 0.0, 1.0])[:, None, None]
+        norm = pixels.norm(dim=-3, keepdim=True)
+        vectors = torch.where(norm > 1e-6, F.normalize(pixels, dim=-3), facing)
+        return Normals(vectors, torch.ones_like(norm[..., 0, :, :], dtype=torch.bool))

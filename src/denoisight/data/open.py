@@ -1,0 +1,149 @@
+"""From what a user writes after --data to a reader."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..annotations import Sample
+from ..errors import DataError, UsageError, pick, shortlist
+from .readers import READERS, Reader
+from .readers.folder import read_folder
+from .scenes import CLASSES, Scenes
+
+
+def open_data(
+    spec: str | Path,
+    split: str = "train",
+    truths: Sequence[str] = (),
+    *,
+    size: tuple[int, int] = (64, 64),
+    seed: int = 0,
+) -> Reader:
+    """Open `spec`: a folder, reader:folder, scenes, scenes:N, or a folder's name in the data folder that the
+    environment names as DENOISIGHT_DATA_DIR (or BASE_DATA_DIR). Without N, scenes are all of their split.
+
+    `split` is train, val, test or all. `truths` are those that every sample must have (none: all that are
+    there). `size` (height, width) and `seed` are for scenes alone. Raises `DataError` where there is no such
+    data, or no pairs in it.
+    """
+    spec = str(spec)
+    if Path(spec).is_dir():
+        return open_folder(Path(spec), split, truths)
+    name, colon, rest = spec.partition(":")
+    if name == "scenes":
+        return Procedural(Scenes(split, _count(rest) if colon else None, size, seed))
+    if colon:
+        format = pick(READERS, name, "reader")
+        folder = _folder(rest)
+        return read_folder(folder, split, truths, name, format.info(folder))
+    return open_folder(_folder(spec), split, truths)
+
+
+def open_folder(folder: Path, split: str, truths: Sequence[str] = ()) -> Reader:
+    """Open `folder` with the first reader that recognises it."""
+    name, format = next((name, format) for name, format in READERS.items() if format.recognises(folder))
+    return read_folder(folder, split, truths, name, format.info(folder))
+
+
+@dataclass(frozen=True)
+class Procedural:
+    """Procedural scenes as a reader."""
+
+    scenes: Scenes
+    name = "scenes"
+    classes = CLASSES
+    notes = ()
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.scenes.key(i) for i in range(len(self)))
+
+    @cached_property
+    def truths(self) -> tuple[str, ...]:
+        return tuple(self.scenes[0].truths)
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, i: int) -> Sample:
+        return self.scenes[i]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a reader's samples."""
+
+    whole: Reader
+    indices: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        keys = self.whole.keys
+        return tuple(keys[i] for i in self.indices)
+
+    @property
+    def truths(self) -> tuple[str, ...]:
+        return self.whole.truths
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.whole.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.whole.notes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> Sample:
+        return self.whole[self.indices[i]]
+
+
+def subset(reader: Reader, chosen: int | Sequence[int]) -> Reader:
+    """The samples at the indices `chosen`, or so many of them.
+
+    A number takes those whose keys hash lowest, so that a smaller subset lies within a larger one and
+    neighbouring frames are not taken together. Raises `UsageError` where more are asked for than there are.
+    """
+    if not isinstance(chosen, int):
+        return Part(reader, tuple(chosen))
+    if not 1 <= chosen <= len(reader):
+        raise UsageError(
+            f"{chosen} samples were asked for, but {reader.name} has {len(reader)}; ask for 1 to that many."
+        )
+    keys = reader.keys
+    ranked = sorted(range(len(keys)), key=lambda i: hashlib.blake2b(keys[i].encode()).digest())
+    return Part(reader, tuple(sorted(ranked[:chosen])))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"scenes:{text} has no count of scenes; write scenes:500, say.")
+    return int(text)
+
+
+def _folder(name: str) -> Path:
+    """The folder at this path, or of this name in the data folder."""
+    base = os.environ.get("DENOISIGHT_DATA_DIR") or os.environ.get("BASE_DATA_DIR")
+    for folder in (Path(name), *([Path(base) / name] if base else [])):
+        if folder.is_dir():
+            return folder
+    known = f"which has {shortlist(_names(Path(base))) or 'no folders'}" if base else "which is not set"
+    raise DataError(
+        f"There is no data at {name!r}. Give a folder, reader:folder ({', '.join(READERS)}), scenes[:N], "
+        f"or a name in DENOISIGHT_DATA_DIR, {known}."
+    )
+
+
+def _names(base: Path) -> list[str]:
+    return sorted(path.name for path in base.iterdir() if path.is_dir()) if base.is_dir() else []

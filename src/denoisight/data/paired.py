@@ -1,0 +1,130 @@
+"""Our own folder of pictures with truths, which Hugging Face `datasets` opens as an imagefolder too.
+
+rgb/000001.png  depth/000001.png  normals/000001.npz  semantic/000001.png  ...
+metadata.jsonl      a line per item: key, file_name, text; depth_file_name, ... name pictures (16-bit depth is
+                    one), depth_exact, normals_exact, ... files that are none
+classes.json        the class names of label truths
+dataset_info.json   units, kinds, and where the samples are from
+
+An item's line is added once all its files are whole, so that whatever interrupts the writing leaves a
+shorter folder, not a broken one. `readers/folder.py` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..annotations import Depth, Labels, Sample
+from ..errors import DataError, UsageError
+from ..runtime import write_json
+from .files import kind_of, write_annotation
+from .images import write_image
+from .info import read_json
+from .readers.layout import METADATA, read_metadata
+
+
+def write_pairs(
+    samples: Iterable[Sample],
+    folder: Path | str,
+    *,
+    exact: bool = False,
+    source: Mapping[str, Any] | None = None,
+) -> int:
+    """Write samples to `folder`, going on where an earlier call stopped; return how many lie there then.
+
+    Pictures are rounded to 8 bits, metric depth to millimetres unless `exact`. `source` says where the
+    samples are from. Samples whose key is already written are passed over. Raises `UsageError` where the
+    folder was written with another source or other truths, and `DataError` where a key comes twice or nothing
+    more can be written; finished items stay.
+    """
+    folder = Path(folder)
+    earlier, seen = written(folder), set[str]()
+    count = len(earlier)
+    for sample in samples:
+        if sample.key in seen:
+            raise DataError(f"Two samples have the key {sample.key!r}; give each its own.")
+        seen.add(sample.key)
+        if len(seen) == 1:
+            _write_facts(folder, _facts(sample, exact, source or {}))
+        if sample.key not in earlier:
+            count += 1
+            _append(folder / METADATA, write_pair(folder, f"{count:06d}", sample, exact))
+    return count
+
+
+def write_pair(folder: Path, number: str, sample: Sample, exact: bool = False) -> dict[str, Any]:
+    """Write the files of one sample, all or none, and return its line of `metadata.jsonl`."""
+    files: dict[str, Path] = {}
+    try:
+        files["file_name"] = write_image(folder / "rgb" / f"{number}.png", sample.image)
+        for truth, annotation in sample.truths.items():
+            for path in write_annotation(folder / truth, number, annotation, exact):
+                files[f"{truth}_file_name" if path.suffix == ".png" else f"{truth}_exact"] = path
+    except BaseException:
+        for path in folder.glob(f"*/{number}.*"):
+            path.unlink()
+        raise
+    columns = {column: path.relative_to(folder).as_posix() for column, path in files.items()}
+    return {"key": sample.key, **columns, "text": sample.query.text}
+
+
+def written(folder: Path | str) -> set[str]:
+    """The keys that are whole in `folder`; a last line that was cut off is removed."""
+    path = Path(folder) / METADATA
+    if not path.is_file():
+        return set()
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
+    rows, faults = read_metadata(path)
+    if faults:
+        raise faults[0].error()
+    return {str(row.get("key", row["file_name"])) for row in rows}
+
+
+def _facts(sample: Sample, exact: bool, source: Mapping[str, Any]) -> dict[str, Any]:
+    """What `dataset_info.json` and `classes.json` say, taken from the first sample."""
+    truths = sample.truths.items()
+    gauges = {a.gauge for _, a in truths if isinstance(a, Depth)}
+    info = {
+        "depth_scale": 1000,
+        "depth_gauge": gauges.pop() if gauges else "metres",
+        "normals_frame": "opengl",
+        "kinds": {truth: kind_of(annotation) for truth, annotation in truths},
+        "exact": exact,
+        "source": dict(source),
+    }
+    classes = {t: {"classes": list(a.classes)} for t, a in truths if isinstance(a, Labels) and a.classes}
+    return {"dataset_info.json": info, **({"classes.json": classes} if classes else {})}
+
+
+def _write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    for name, content in facts.items():
+        path = folder / name
+        if path.is_file() and read_json(path) != json.loads(json.dumps(content)):
+            raise UsageError(
+                f"{path} is from other data; choose another folder, or remove this one to start again."
+            )
+        write_json(path, content)
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a line, or nothing where the disk is full."""
+    line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            start = file.seek(0, os.SEEK_END)
+            try:
+                while line:
+                    line = line[file.write(line) :]
+            except OSError:
+                file.truncate(start)
+                raise
+    except OSError as error:
+        raise DataError(
+            f"Cannot write {path}: {error.strerror}. Free some space and run again to go on."
+        ) from error

@@ -1,0 +1,44 @@
+"""What can be wrong with a user's file, said once for the exception and for the list of `data validate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import DataError
+
+ProblemKind = Literal[
+    "missing pair",
+    "missing file",
+    "damaged file",
+    "wrong size",
+    "wrong dtype",
+    "all invalid",
+    "label out of range",
+    "NaN",
+    "not a unit vector",
+    "metadata",
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One bad file: what is wrong with it and what to do about it."""
+
+    file: Path
+    kind: ProblemKind
+    sentence: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.sentence}; {self.remedy}."
+
+    def error(self) -> DataError:
+        """An exception whose message is this problem, and whose only argument is the problem itself."""
+        return DataError(self)
+
+
+def bad_file(path: Path | str, kind: ProblemKind, says: str, remedy: str) -> DataError:
+    """The error to raise for `path`, which `says` (a predicate: "is empty") is wrong."""
+    return Problem(Path(path), kind, f"{path} {says}", remedy).error()

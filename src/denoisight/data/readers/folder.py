@@ -1,0 +1,177 @@
+"""What a user brings: a folder of pictures with truths beside them, in one of the layouts of `layout.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ...annotations import IGNORE, Annotation, Query, Sample
+from ...errors import DataError, shortlist
+from ..arrays import read_integers
+from ..files import default_table, read_annotation
+from ..images import IMAGE_SUFFIXES, image_size, read_image
+from ..info import DatasetInfo, LabelTable, read_info
+from ..problem import Problem
+from .layout import LAYOUTS, Index, Item
+from .splits import divide, hold_out, indices, split_folders
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """Samples of one split of a folder, read from disk each time they are asked for."""
+
+    name: str
+    items: tuple[Item, ...]
+    truths: tuple[str, ...]
+    """The truths that every item has."""
+    stated: DatasetInfo
+    every: tuple[Item, ...]
+    """The items of all splits: where nothing names the classes, all of them tell how many there are."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(item.key for item in self.items)
+
+    @cached_property
+    def info(self) -> DatasetInfo:
+        """What the folder states, completed by default class names for labels that it does not name."""
+        unnamed = [
+            t for t in self.truths if self.stated.kinds[t] == "labels" and self.stated.table(t) is None
+        ]
+        counted = {truth: _counted_table(self.every, truth) for truth in unnamed}
+        return replace(self.stated, tables={**self.stated.tables, **counted})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the semantic classes; () where there are none."""
+        table = self.info.table("semantic") if "semantic" in self.truths else None
+        return table.classes if table else ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> Sample:
+        """Raises `DataError` for a file that is missing, damaged, or of another size than its picture.
+
+        Where sizes differ by a single row or column, as rounding leaves when copies are shrunk, picture and
+        truths are cut to what they share.
+        """
+        item = self.items[i]
+        query = Query(read_image(item.image), item.text, item.key)
+        truths = {truth: read_truth(item, truth, self.info, query.size) for truth in self.truths}
+        sizes = [query.size, *(annotation.size for annotation in truths.values())]
+        shared = min(h for h, _ in sizes), min(w for _, w in sizes)
+        sample = Sample(query, truths)
+        return sample if set(sizes) == {shared} else sample.crop(0, 0, *shared)
+
+
+def folder_info(root: Path) -> DatasetInfo:
+    """What `root` or one of its split folders says about its numbers."""
+    return read_info(root, *split_folders(root).values())
+
+
+def read_folder(
+    root: Path, split: str, truths: Sequence[str] = (), name: str = "folder", info: DatasetInfo | None = None
+) -> FolderReader:
+    """The items of `root` in `split` (train, val, test, all) that have all `truths` (none: all found).
+
+    `info` tells what the files' numbers mean; without it the folder itself does. Raises `DataError` where the
+    folder holds no pairs, lacks a truth that is asked for, or has nothing in the split.
+    """
+    info = info or folder_info(root)
+    found = indices(root)
+    if faults := [fault for part in found.values() for fault in part.faults]:
+        raise faults[0].error()
+    every = tuple(item for part in found.values() for item in part.items)
+    present = {truth for item in every for truth in item.truths}
+    if not present & set(info.kinds):
+        raise no_pairs(root, found).error()
+    names = tuple(truths) or tuple(sorted(present & set(info.kinds)))
+    if absent := set(names) - (present & set(info.kinds)):
+        raise DataError(
+            f"{root} has no truth {shortlist(sorted(absent))}; it has {shortlist(sorted(present))}."
+        )
+
+    items, note = _in_split(root, found, split)
+    whole = tuple(item for item in items if item.truths.keys() >= set(names))
+    if not whole:
+        raise DataError(
+            f"Nothing in split {split!r} of {root} has {' and '.join(names)}; ask for fewer truths."
+        )
+    notes = [*(note for part in found.values() for note in part.notes), note]
+    if unknown := present - set(info.kinds):
+        notes.append(f"Left out truths of an unknown kind: {shortlist(sorted(unknown))}.")
+    if lacking := [item.key for item in items if not item.truths.keys() >= set(names)]:
+        notes.append(f"Left out {len(lacking)} items that lack {' or '.join(names)}: {shortlist(lacking)}.")
+    notes.append(_rounding_note(whole[0], names))
+    return FolderReader(name, whole, names, info, every, tuple(filter(None, notes)))
+
+
+def read_truth(item: Item, truth: str, info: DatasetInfo, size: tuple[int, int] | None) -> Annotation:
+    """One truth of an item; `DataError` where its size is not the picture's `size` (unless None, unknown)."""
+    file = item.truths[truth]
+    annotation = read_annotation(file.path, truth, info.kinds[truth], info, file.scale)
+    if size is None:
+        return annotation
+    (h, w), (height, width) = annotation.size, size
+    if abs(h - height) > 1 or abs(w - width) > 1:
+        sentence = f"{file.path} is {w}x{h} but {item.image} is {width}x{height}"
+        raise Problem(file.path, "wrong size", sentence, "bring them to one size").error()
+    return annotation
+
+
+def no_pairs(root: Path, found: Mapping[str, Index]) -> Problem:
+    photos = sum(len(part.items) for part in found.values())
+    lonely = sum(len(part.lonely) for part in found.values())
+    inside = shortlist(sorted(path.name for path in root.iterdir())) or "nothing"
+    sentence = (
+        f"{root} holds no pairs of a picture and a truth: "
+        f"{photos} pictures and {lonely} truths without a picture were found ({inside})"
+    )
+    return Problem(root, "missing pair", sentence, f"arrange it as one of these: {LAYOUTS}")
+
+
+def _counted_table(items: Sequence[Item], truth: str) -> LabelTable:
+    """Default names up to the largest value in any of the label files."""
+    largest = 0
+    for path in (item.truths[truth].path for item in items if truth in item.truths):
+        values = read_integers(path)
+        largest = max(largest, int(np.max(values, where=values != IGNORE, initial=0)))
+    return default_table(largest)
+
+
+def _rounding_note(item: Item, truths: Sequence[str]) -> str:
+    """Judged from the headers of one item's pictures."""
+    pictures = [item.image, *(item.truths[truth].path for truth in truths)]
+    sizes = {
+        image_size(path) for path in pictures if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+    }
+    return "Pictures and truths differ by a row or column: cut to what they share." if len(sizes) > 1 else ""
+
+
+def _in_split(root: Path, found: Mapping[str, Index], split: str) -> tuple[Sequence[Item], str]:
+    """The items of one split, and what to tell about how it was made."""
+    if split == "all":
+        return [
+            replace(item, key=f"{part}/{item.key}" if part else item.key)
+            for part, index in found.items()
+            for item in index.items
+        ], ""
+    if "" in found:
+        parts, note = divide(root, found[""].items)
+    else:
+        parts, note = {part: list(index.items) for part, index in found.items()}, ""
+    if "val" not in parts and "train" in parts and split in ("train", "val"):
+        parts = {**parts, **hold_out(parts["train"], test=False)}
+        note = "No val split was given: 15 % of train by a hash of the names is val."
+    if not parts.get(split):
+        has = ", ".join(f"{name} ({len(items)})" for name, items in parts.items())
+        raise DataError(
+            f"{root} has nothing in split {split!r}; it has {has}. Ask for one of these or add items."
+        )
+    return parts[split], note

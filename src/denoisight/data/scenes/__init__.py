@@ -1,0 +1,107 @@
+"""Endless procedural scenes with exact truth: nothing to download, nothing to label.
+
+Rooms and open grounds with things of seven kinds, alone, in piles and in rows, under lamps or a sun, taken by
+a camera with noise and blur. A scene hangs on (seed, index) alone; picture size, order and workers change
+nothing about it. `shifted` scenes have textures, lights and clutter that the other splits never show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import Any, Final
+
+import torch
+from torch.utils.data import Dataset
+
+from ...annotations import Query, Sample
+from ...errors import DataError, pick
+from ...runtime import item_seed
+from .language import Expression, describe, refer
+from .render import render
+from .scene import Scene
+from .truths import CLASSES, annotate, observe
+from .world import draw_scene
+
+__all__ = ["CLASSES", "SPLITS", "VERSION", "Expression", "Scenes", "digest"]
+
+VERSION: Final = "scenes-1-3af780c1"
+"""Stands in every result. Under one version a scene never changes; the number tells renderers apart, and the
+digest descriptions."""
+
+SPLITS: Final = {
+    "train": range(0, 10_000_000),
+    "val": range(10_000_000, 10_001_000),
+    "test": range(10_001_000, 10_003_000),
+    "shifted": range(10_003_000, 10_005_000),
+}
+"""Which indices belong to which split; none to two."""
+
+SMALLEST_PX: Final = 8
+
+
+class Scenes(Dataset[Sample]):
+    """Samples with the truths "depth", "normals", "semantic", "instances" (0 is background), "boundary" and
+    "saliency", and a caption as the text.
+
+    `num` limits how many items there are (the whole split when None); `size` is (height, width) in pixels.
+    Raises `UsageError` for an unknown split, `DataError` for a count or size that cannot be had.
+    """
+
+    def __init__(
+        self, split: str = "train", num: int | None = None, size: tuple[int, int] = (64, 64), seed: int = 0
+    ) -> None:
+        indices = pick(SPLITS, split, "split")
+        if num is not None and not 0 < num <= len(indices):
+            raise DataError(f"Split {split!r} cannot give {num} scenes; ask for 1 to {len(indices)}.")
+        if min(size) < SMALLEST_PX:
+            raise DataError(
+                f"Scenes of {size[1]}x{size[0]} pixels are too small; ask for {SMALLEST_PX} or more."
+            )
+        self.split, self.size, self.seed = split, size, seed
+        self.indices = indices[:num]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> Sample:
+        scene = self.scene(i)
+        view = render(scene, *self.size)
+        seen = observe(scene, view)
+        query = Query(torch.from_numpy(view.rgb), describe(scene, seen), self.key(i))
+        return Sample(query, annotate(scene, view, seen))
+
+    def key(self, i: int) -> str:
+        """The item's name, as in "scenes/val/000012"."""
+        return f"scenes/{self.split}/{range(len(self))[i]:06d}"
+
+    def scene(self, i: int) -> Scene:
+        """The description that item i is rendered from."""
+        return draw_scene(self.seed, self.indices[i], shifted=self.split == "shifted")
+
+    def caption(self, i: int) -> str:
+        """What is in the picture, as in the sample's text."""
+        scene = self.scene(i)
+        return describe(scene, observe(scene, render(scene, *self.size)))
+
+    def expressions(self, i: int) -> tuple[Expression, ...]:
+        """Phrases that each mean exactly one thing in the picture; targets and confusers are instance ids."""
+        scene = self.scene(i)
+        seen = observe(scene, render(scene, *self.size))
+        return refer(seen, item_seed(self.seed, f"{self.key(i)}/expressions"))
+
+
+def digest() -> str:
+    """Eight hexadecimal digits that stand for the descriptions of a few scenes of each kind."""
+    scenes = [Scenes(split, num=8).scene(i) for split in ("val", "shifted") for i in range(8)]
+    text = repr([_rounded(asdict(scene)) for scene in scenes])
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _rounded(value: Any) -> Any:
+    """Every number as text with five digits, so that mathematics libraries may differ in the last bits."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value if isinstance(value, str | bool | None) else f"{float(value):.5g}"

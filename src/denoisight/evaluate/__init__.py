@@ -1,0 +1,1 @@
+"""What predictors are worth: frozen protocols, one way to run them, trivial baselines, and result files."""

@@ -1,0 +1,101 @@
+"""One row of counts per image; the scores and intervals that follow from all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import ProtocolError, shortlist
+from . import Pooling
+
+Scores = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""A `*_scores` function: counts with any leading axes to scores with these axes."""
+
+
+class Tally:
+    """Counts of the images named by `keys`, as far as they have come in.
+
+    Rows are read in the order of the sorted keys, whatever the order in which they were added, so results do
+    not depend on batches, workers or the order of images, not even by rounding.
+    """
+
+    def __init__(self, keys: Sequence[str], score: Scores) -> None:
+        self.keys = tuple(sorted(keys))
+        self.score = score
+        self._rows: dict[str, dict[str, Tensor] | None] = dict.fromkeys(self.keys)
+        if len(self._rows) < len(self.keys):
+            twice = sorted({key for key, after in pairwise(self.keys) if key == after})
+            raise ProtocolError(f"Images stand twice in the list: {shortlist(twice)}; list each once.")
+
+    def add(self, keys: Sequence[str], counts: Mapping[str, Float[Tensor, "b ..."]]) -> None:
+        """Take in a batch, one row an image. Raises `ProtocolError` for keys counted before or not listed."""
+        for row, key in enumerate(keys):
+            self._enter(key, {name: values[row].cpu() for name, values in counts.items()})
+
+    def merge(self, part: Tally) -> None:
+        """Take in another worker's rows. Raises `ProtocolError` for a key counted before or not listed."""
+        for key, row in part._rows.items():
+            if row is not None:
+                self._enter(key, row)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Images that have no row yet."""
+        return tuple(key for key, row in self._rows.items() if row is None)
+
+    def counts(self) -> dict[str, Float[Tensor, "n ..."]]:
+        """All rows, in the order of `keys`. Raises `ProtocolError` where images are missing."""
+        rows = [row for row in self._rows.values() if row is not None]
+        if len(rows) < len(self.keys) or not rows:
+            raise ProtocolError(
+                f"{len(self.missing)} of {len(self.keys)} images were not counted, such as "
+                f"{shortlist(self.missing)}; half a list is another list, so count them or list fewer."
+            )
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def per_image(self) -> dict[str, Float[Tensor, " n"]]:
+        """Each image's scores in the order of `keys`; NaN where it has no pixel, or none of the class."""
+        return self.score(self.counts())
+
+    def scores(self, pooling: Pooling) -> dict[str, float]:
+        """The scores of the whole list; NaN for a score that no image has."""
+        one = torch.ones(1, len(self.keys), dtype=torch.float64)
+        return {name: value.item() for name, value in self._estimate(one, pooling).items()}
+
+    def intervals(
+        self, pooling: Pooling, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+    ) -> dict[str, tuple[float, float]]:
+        """Percentile bootstrap over images (Efron & Tibshirani, 1993, chapter 13): how far the choice of
+        images alone moves the scores. It says nothing about the spread over seeds or trainings."""
+        n = len(self.keys)
+        draws = torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
+        weights = torch.zeros(resamples, n, dtype=torch.float64)
+        weights.scatter_add_(1, draws, torch.ones_like(weights))
+        tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+        ends = {name: v.nanquantile(tails) for name, v in self._estimate(weights, pooling).items()}
+        return {name: (low.item(), high.item()) for name, (low, high) in ends.items()}
+
+    def _estimate(self, weights: Float[Tensor, "r n"], pooling: Pooling) -> dict[str, Float[Tensor, " r"]]:
+        """The scores of r lists in which image i stands `weights[:, i]` times."""
+        if pooling == "pooled":
+            counts = self.counts().items()
+            return self.score({name: torch.tensordot(weights, c.double(), dims=1) for name, c in counts})
+        means = {}
+        for name, values in self.per_image().items():
+            known = values.isfinite()
+            total = weights @ torch.where(known, values, 0.0).double()
+            means[name] = total / (weights @ known.double())
+        return means
+
+    def _enter(self, key: str, row: dict[str, Tensor]) -> None:
+        if key not in self._rows:
+            raise ProtocolError(
+                f"Image {key!r} is not on the list of {len(self.keys)}; give the list it is on."
+            )
+        if self._rows[key] is not None:
+            raise ProtocolError(f"Image {key!r} was counted twice; cut the work into disjoint parts.")
+        self._rows[key] = row

@@ -1,0 +1,113 @@
+"""A model as a folder: what it is in `model.json`, its U-Net as diffusers saves it, the rest as safetensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..diffusion.schedule import SCHEDULES
+from ..errors import WeightsError, pick
+from ..runtime import whole_folder
+from .backbone import Backbone
+from .embedded import Network, build
+from .heads import Heads
+from .taps import Taps
+
+FORMAT = 1
+
+
+class TaskEntry(BaseModel):
+    """A task that the model was trained for; `classes` where it tells classes apart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    classes: tuple[str, ...] = ()
+
+
+class ModelConfig(BaseModel):
+    """All that is needed to open a model again. `resolution` is the longest side in pixels that it works at."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = FORMAT
+    name: str
+    network: Network = Network()
+    schedule: str = "scaled-linear"
+    predicts: Literal["eps", "v", "x0", "flow"] = "x0"
+    resolution: int = 64
+    steps: int = 4
+    denoises: tuple[TaskEntry, ...] = ()
+    reads: tuple[TaskEntry, ...] = ()
+    read_level: int = 0
+    provenance: dict[str, str | int | float] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a folder holds: the configuration, the backbone, and heads with their taps if it reads out."""
+
+    config: ModelConfig
+    backbone: Backbone
+    heads: Heads | None = None
+    taps: Taps | None = None
+
+    def modules(self) -> nn.ModuleDict:
+        """Everything with weights, under the names that the folder and checkpoints use."""
+        present = {"unet": self.backbone.unet, "text": self.backbone.text, "heads": self.heads}
+        return nn.ModuleDict({name: module for name, module in present.items() if module is not None})
+
+
+def assemble(config: ModelConfig, heads_for: dict[str, int] | None = None) -> Parts:
+    """A fresh model with random weights; `heads_for` names the channels of each readout task."""
+    schedule = pick(SCHEDULES, config.schedule, "schedule")()
+    backbone = build(config.network, schedule, config.predicts)
+    if not heads_for:
+        return Parts(config, backbone)
+    taps = Taps(backbone)
+    return Parts(config, backbone, Heads(taps.channels, taps.strides, heads_for), taps)
+
+
+def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = torch.float32) -> None:
+    """Write the folder whole or not at all, weights in `dtype`."""
+    with whole_folder(folder) as new:
+        parts.backbone.unet.save_config(new / "unet")
+        for name, module in parts.modules().items():
+            weights = {k: v.detach().to("cpu", dtype).contiguous() for k, v in module.state_dict().items()}
+            target = new / "unet" / "diffusion_pytorch_model.safetensors" if name == "unet" else new / f"{name}.safetensors"
+            save_file(weights, target, metadata={"format": "pt"})
+        (new / "model.json").write_text(parts.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (new / "README.md").write_text(card, encoding="utf-8")
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Raises `WeightsError` where the folder is not one of ours, or from a later version."""
+    try:
+        return ModelConfig.model_validate(json.loads((folder / "model.json").read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{folder} holds no model.json; give a folder that denoisight saved.") from error
+    except (ValidationError, ValueError) as error:
+        raise WeightsError(f"{folder / 'model.json'} cannot be read as a model of format {FORMAT}: {error}") from error
+
+
+def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None) -> Parts:
+    """Open a saved model in float32 on the CPU, in evaluation mode. Raises `WeightsError` naming the bad file."""
+    folder = Path(folder)
+    parts = assemble(read_config(folder), heads_for)
+    for name, module in parts.modules().items():
+        source = folder / "unet" / "diffusion_pytorch_model.safetensors" if name == "unet" else folder / f"{name}.safetensors"
+        try:
+            module.load_state_dict({k: v.float() for k, v in load_file(source).items()})
+        except (OSError, SafetensorError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise WeightsError(f"{source} is missing, damaged or of another model ({first}); save or copy it again.") from error
+        module.eval()
+    return parts

@@ -1,0 +1,45 @@
+"""Latent spaces: exact patches of pixels, or a variational autoencoder."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class PixelPatches:
+    """Each square patch of pixels becomes the channels of one position; nothing is lost and nothing is learnt."""
+
+    def __init__(self, patch: int = 4) -> None:
+        self.stride = patch
+        self.channels = 3 * patch**2
+
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
+        return F.pixel_unshuffle(pixels, self.stride)
+
+    def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]:
+        return F.pixel_shuffle(latents, self.stride)
+
+    def valid(self, valid: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b c h2 w2"]:
+        return F.pixel_unshuffle(valid[:, None].expand(-1, 3, -1, -1), self.stride)
+
+
+class AutoencoderLatents(nn.Module):
+    """A diffusers `AutoencoderKL`, frozen; its posterior's mean, scaled as its own configuration says."""
+
+    def __init__(self, vae: nn.Module) -> None:
+        super().__init__()
+        self.vae = vae.requires_grad_(False).eval()
+        self.channels = vae.config.latent_channels
+        self.stride = 2 ** (len(vae.config.block_out_channels) - 1)
+
+    @torch.no_grad()
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
+        return self.vae.encode(pixels).latent_dist.mode() * self.vae.config.scaling_factor
+
+    def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]:
+        return self.vae.decode(latents / self.vae.config.scaling_factor).sample
+
+    def valid(self, valid: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b c h2 w2"]:
+        """A latent counts only where every pixel that it stands for does."""
+        invalid = F.max_pool2d((~valid)[:, None].float(), self.stride)
+        return (invalid == 0).expand(-1, self.channels, -1, -1)

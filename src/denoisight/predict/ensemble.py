@@ -1,0 +1,57 @@
+"""Several answers to one question, brought to agree; how far they differ says how unsure they are."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ..annotations import Annotation, Depth, Labels, Mask, Normals
+from ..errors import UsageError
+from ..tasks import Reading
+
+
+def agree(members: Annotation) -> Reading:
+    """Merge members stacked along the first axis [e, ...] into one annotation with per-pixel uncertainty in [0, 1].
+
+    Depth known up to scale and shift is first aligned, member by member, to the running median in closed form;
+    normals are averaged on the sphere; labels vote.
+    """
+    if isinstance(members, Depth):
+        aligned = members.values if members.gauge == "metres" else _align(members.values)
+        middle = aligned.median(0).values
+        spread = 1.4826 * (aligned - middle).abs().median(0).values
+        scale = middle.clamp(min=1e-6) if members.gauge == "metres" else torch.ones_like(middle)
+        return Reading(Depth(middle, members.valid.all(0), members.gauge), (spread / scale).clamp(0, 1))
+    if isinstance(members, Normals):
+        mean = members.vectors.mean(0)
+        # The mean of unit vectors is the shorter the more they disagree.
+        return Reading(Normals(F.normalize(mean, dim=-3), members.valid.all(0)), 1 - mean.norm(dim=-3).clamp(max=1))
+    if isinstance(members, Labels):
+        votes = F.one_hot(members.ids, len(members.classes)).float().mean(0)
+        share, ids = votes.max(-1)
+        return Reading(Labels(ids, members.classes), 1 - share)
+    if isinstance(members, Mask):
+        mean = members.probability.mean(0)
+        return Reading(Mask(mean, members.valid.all(0)), members.probability.std(0, correction=0))
+    raise UsageError(f"{type(members).__name__} predictions cannot be merged; use --ensemble 1.")
+
+
+def _align(values: Float[Tensor, "e h w"], rounds: int = 5) -> Float[Tensor, "e h w"]:
+    """Fit each member's scale and shift to the running median by least squares, then restore [0, 1].
+
+    The closed form of the alignment that Marigold finds by a general optimiser (Ke et al., CVPR 2024, section 3.4).
+    """
+    flat = values.flatten(1).double()
+    aligned = flat
+    for _ in range(rounds):
+        middle = aligned.median(0).values
+        centred = flat - flat.mean(1, keepdim=True)
+        variance = (centred**2).mean(1, keepdim=True)
+        covariance = (centred * (middle - middle.mean())).mean(1, keepdim=True)
+        scale = torch.where(variance > 1e-12, covariance / variance.clamp(min=1e-12), 1.0).clamp(min=0.05)
+        aligned = centred * scale + middle.mean()
+    middle = aligned.median(0).values
+    low, high = middle.min(), middle.max()
+    return ((aligned - low) / (high - low).clamp(min=1e-6)).clamp(0, 1).to(values).reshape(values.shape)

@@ -1,0 +1,39 @@
+"""The readout route: one pass at a low noise level, features to a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..diffusion.noise import over
+from ..models.backbone import Condition
+from ..models.folder import Parts
+from ..tasks import Reading, Task
+
+
+def features(parts: Parts, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+    """Features of images in [0, 1] at the model's reading level, under the empty prompt.
+
+    The image stands both where the noisy target goes and where the condition goes. No noise is drawn: at a low
+    level it would only blur, and without it one image has one answer (Diff-2-in-1 reads at t = 0).
+    """
+    backbone = parts.backbone
+    cond = backbone.condition(images, [""] * len(images))
+    t = torch.full((len(images),), parts.config.read_level, device=images.device)
+    level = backbone.schedule.at(t)
+    return parts.taps(over(level.alpha, cond.image) * cond.image, level, Condition(cond.image, cond.text))  # type: ignore[misc]
+
+
+def head_outputs(
+    parts: Parts, images: Float[Tensor, "b 3 h w"], tasks: Sequence[str]
+) -> dict[str, Float[Tensor, "b k h w"]]:
+    """What each task's head says, undecoded, from one shared pass."""
+    return parts.heads(features(parts, images), images, tasks)  # type: ignore[misc]
+
+
+def read(parts: Parts, images: Float[Tensor, "b 3 h w"], task: Task) -> Reading:
+    """A task's annotation, decoded."""
+    return task.head.read(head_outputs(parts, images, [task.name])[task.name], images)

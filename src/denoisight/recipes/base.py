@@ -1,0 +1,135 @@
+"""A run as one frozen value. Nothing here imports torch, so that the command line can show and check recipes at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ..errors import RecipeError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Frozen, and refusing unknown keys and bad values at birth."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Optim(Part):
+    """AdamW with linear warm-up and a cosine to zero. `accumulate` micro-batches make one step."""
+
+    lr: Annotated[float, Field(gt=0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    beta2: Share = 0.99
+    warmup: Annotated[int, Field(ge=0)] = 50
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    accumulate: Positive = 1
+    ema: Share = 0.999
+
+
+class Augmentation(Part):
+    """How training samples are varied: chance of a mirror image, least share of a side that a crop keeps, colour."""
+
+    flip: Share = 0.5
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.7
+    colour: Share = 0.3
+
+
+class Noise(Part):
+    """What the network predicts, over which schedule, at which training timesteps.
+
+    Only a model that starts from nothing (`model: new`) may change `schedule` and `predicts`.
+    """
+
+    schedule: str | None = None
+    predicts: Literal["eps", "v", "x0", "flow"] | None = None
+    timesteps: str = "ct"
+    rho: Share = 0.1
+
+
+class Recipe(Part):
+    """A complete training run.
+
+    tasks: what to learn. data: where from (a folder, or scenes[:N]). model: what to start from: "embedded", a
+    folder, or "new". route: "denoise" or "readout". steps: optimiser steps; with `max_time` ("90s", "10m", "2h") the run
+    ends when either is spent, and the learning rate falls to zero by then. res: longest side in pixels at which
+    the network works, 0 for the model's own. labels: how many training samples to use, 0 for all.
+    """
+
+    recipe: str = "adapt"
+    tasks: tuple[str, ...] = ()
+    data: str = ""
+    model: str = "embedded"
+    route: Literal["denoise", "readout"] = "denoise"
+    steps: Positive = 2000
+    max_time: str = ""
+    batch: Positive = 16
+    res: Annotated[int, Field(ge=0)] = 0
+    labels: Annotated[int, Field(ge=0)] = 0
+    seed: int = 0
+    network: dict[str, int | tuple[int, ...]] = {}
+    noise: Noise = Noise()
+    optim: Optim = Optim()
+    augment: Augmentation = Augmentation()
+    predict_steps: Positive = 4
+    validations: Positive = 5
+    validation_images: Positive = 64
+    checkpoint_every: Positive = 250
+    workers: Annotated[int, Field(ge=0)] | None = None
+    threads: Annotated[int, Field(ge=0)] = 0
+    device: str = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    cache_gb: Annotated[float, Field(ge=0)] = 1.0
+    log_every: Positive = 20
+    log_with: tuple[Literal["tensorboard"], ...] = ()
+
+    @field_validator("max_time")
+    @classmethod
+    def _is_duration(cls, text: str) -> str:
+        if text and not re.fullmatch(r"\d+(\.\d+)?[smh]?", text):
+            raise ValueError("a time is a number with s, m or h, like 90s, 10m or 2h")
+        return text
+
+    @property
+    def max_seconds(self) -> float | None:
+        if not self.max_time:
+            return None
+        return float(self.max_time.rstrip("smh")) * {"m": 60, "h": 3600}.get(self.max_time[-1], 1)
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def override(recipe: Recipe, changes: dict[str, object]) -> Recipe:
+    """The recipe with changes, nested as in its YAML. Raises `RecipeError` naming the key and what it may be."""
+    try:
+        return Recipe.model_validate(_merge(recipe.model_dump(), changes))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "recipe"
+        raise RecipeError(f"Recipe key {key!r}: {first['msg'].lower()} (got {first['input']!r}). See: denoisight config show") from error
+
+
+def read_yaml(path: Path | str) -> dict[str, object]:
+    """The changes that a --config file asks for. Raises `RecipeError` where it is no mapping."""
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"Cannot read the config file {path}: {error}") from error
+    if not isinstance(value, dict):
+        raise RecipeError(f"The config file {path} must hold `key: value` lines, like the one `denoisight config show` prints.")
+    return value
+
+
+def _merge(base: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

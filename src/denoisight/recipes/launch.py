@@ -1,0 +1,285 @@
+"""From a recipe to a trained model: the one place that knows the concrete classes of every room."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+from torch import nn
+
+from ..data.augment import Augment
+from ..data.open import open_data, subset
+from ..data.readers import Reader
+from ..diffusion.timesteps import law
+from ..errors import DenoisightError, RecipeError, UsageError
+from ..models.embedded import Network
+from ..models.folder import ModelConfig, Parts, TaskEntry, assemble
+from ..predict.model import Model, load
+from ..runtime import pick_device, versions, world, write_json, write_text
+from ..tasks import TASKS, Task, make_tasks
+from ..train.batches import Stream, batches
+from ..train.ema import averaged
+from ..train.objectives import DenoiseObjective, ReadoutObjective
+from ..train.run import Run
+from ..train.validate import validate
+from .base import Recipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run left behind."""
+
+    folder: Path
+    best: dict[str, Any]
+    seconds: float
+
+
+def train(
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    resume: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Trained:
+    """Run a recipe into `out`: config.yaml, env.json, metrics.jsonl, checkpoints/, model/ (the best by validation).
+
+    resume: "latest" or a checkpoint folder. Raises `UsageError` for a folder in use without `resume` or
+    `overwrite`, `RecipeError` for values that do not go together, `DataError` for data that do not fit.
+    """
+    out = Path(out)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    torch.manual_seed(recipe.seed)
+    reader, held_out = _readers(recipe)
+    accelerator = _accelerator(recipe, out)
+    parts = _parts(recipe, reader)
+    tasks = make_tasks(recipe.tasks, reader.classes)
+    _claim(out, resume, overwrite, accelerator.is_main_process)
+    if accelerator.is_main_process:
+        _describe(recipe, out, reader, held_out, accelerator.device)
+
+    objective = _objective(recipe, parts, tasks)
+    optimizer = torch.optim.AdamW(
+        [p for p in objective.parameters() if p.requires_grad],
+        lr=recipe.optim.lr,
+        betas=(0.9, recipe.optim.beta2),
+        weight_decay=recipe.optim.weight_decay,
+    )
+    objective.to(accelerator.device).train()
+    average = averaged(objective, recipe.optim.ema)
+    run = Run(
+        folder=out,
+        steps=recipe.steps,
+        seed=recipe.seed,
+        lr=recipe.optim.lr,
+        warmup=recipe.optim.warmup,
+        clip=recipe.optim.clip,
+        accumulate=recipe.optim.accumulate,
+        max_time=recipe.max_seconds,
+        validations=recipe.validations,
+        checkpoint_every=recipe.checkpoint_every,
+        log_every=recipe.log_every,
+        quiet=quiet,
+        on_log=_tracker(recipe, accelerator),
+    )
+    if resume:
+        run.resume(objective, optimizer, average, None if resume == "latest" else Path(resume))
+    wrapped, optimizer = accelerator.prepare(objective, optimizer)
+
+    resolution = parts.config.resolution
+    size = parts.backbone.fitting_size(*reader[0].size, resolution)
+    stream = Stream(
+        reader,
+        [task.truth for task in tasks],
+        size,
+        Augment(recipe.augment.flip, recipe.augment.crop, recipe.augment.colour),
+        recipe.batch,
+        recipe.seed,
+        recipe.cache_gb,
+    )
+    model = Model(parts)
+    began = time.monotonic()
+
+    def keep(scores: dict[str, float], step: int) -> None:
+        provenance: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": _data_name(recipe)}
+        provenance |= {name: round(value, 5) for name, value in scores.items()}
+        model.save_pretrained(out / "model", _card(recipe, scores, step), provenance=provenance)
+
+    run.train(
+        wrapped,
+        optimizer,
+        average,
+        accelerator,
+        lambda start: batches(
+            stream,
+            start * recipe.optim.accumulate,
+            recipe.steps * recipe.optim.accumulate,
+            _workers(recipe, reader),
+            *(accelerator.process_index, accelerator.num_processes),
+        ),
+        lambda: validate(model, recipe.tasks, recipe.route, held_out, parts.config.steps),
+        keep,
+    )
+    accelerator.end_training()
+    return Trained(out, run.state["best"] or {}, time.monotonic() - began)
+
+
+def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
+    """Training samples, and the validation images by which the best model is chosen."""
+    if not recipe.tasks:
+        raise RecipeError(f"No task to train; name some of: {', '.join(TASKS)}.")
+    if not recipe.data:
+        raise RecipeError("No data to train on; give a folder of labelled images with --data DIR, or --data scenes:1000.")
+    truths = [make_tasks([name], ("any",))[0].truth for name in recipe.tasks]
+    size = (recipe.res or 64,) * 2
+    reader = open_data(recipe.data, "train", truths, size=size)
+    if recipe.labels:
+        reader = subset(reader, recipe.labels)
+    name = "scenes" if recipe.data.startswith("scenes") else recipe.data
+    held_out = open_data(name, "val", truths, size=size)
+    return reader, subset(held_out, min(len(held_out), recipe.validation_images))
+
+
+def _parts(recipe: Recipe, reader: Reader) -> Parts:
+    """The model to start from, told its new tasks; heads that it lacks are new."""
+    entries = tuple(TaskEntry(name=name, classes=_classes(name, reader)) for name in recipe.tasks)
+    heads = {task.name: task.head.channels for task in make_tasks(recipe.tasks, reader.classes)}
+    learns = {"denoises": entries} if recipe.route == "denoise" else {"denoises": (), "reads": entries}
+    heads_for = heads if recipe.route == "readout" else None
+    if recipe.model == "new":
+        config = ModelConfig(
+            name=recipe.recipe,
+            network=Network.model_validate(recipe.network),
+            schedule=recipe.noise.schedule or "scaled-linear",
+            predicts=recipe.noise.predicts or "x0",
+            resolution=recipe.res or 64,
+            steps=recipe.predict_steps,
+            **learns,  # type: ignore[arg-type]
+        )
+        return assemble(config, heads_for)
+    if recipe.noise.schedule or recipe.noise.predicts or recipe.network:
+        raise RecipeError(
+            "noise.schedule, noise.predicts and network are the model's own; set them only with --model new."
+        )
+    start = load(recipe.model, device="cpu").parts
+    config = start.config.model_copy(
+        update={
+            "name": "-".join(("denoisight", *recipe.tasks)),
+            "resolution": recipe.res or start.config.resolution,
+            "steps": recipe.predict_steps,
+            "reads": (),
+            "provenance": {"started_from": start.config.name},
+            **learns,
+        }
+    )
+    parts = assemble(config, heads_for)
+    parts.backbone.load_state_dict(start.backbone.state_dict())
+    return parts
+
+
+def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
+    if recipe.route == "readout":
+        return ReadoutObjective(parts, tasks)
+    return DenoiseObjective(parts.backbone, tasks, law(recipe.noise.timesteps, parts.backbone.schedule, recipe.noise.rho))
+
+
+def _accelerator(recipe: Recipe, out: Path) -> Accelerator:
+    """Raises `DenoisightError` where several processes were started but do not find each other.
+
+    torchrun on machines without CUDA gives lone processes unless Accelerate is told that the CPU is meant.
+    """
+    device = pick_device(recipe.device)
+    if device.type == "cuda" and recipe.device != "auto":
+        torch.cuda.set_device(device)
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision={"fp32": "no"}.get(recipe.precision, recipe.precision),
+        gradient_accumulation_steps=recipe.optim.accumulate,
+        project_config=ProjectConfiguration(str(out), logging_dir=str(out)),
+        log_with=list(recipe.log_with) or None,
+        # A readout never asks the U-Net's last layer, so that layer gets no gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=recipe.route == "readout")],
+    )
+    _, ranks = world()
+    if "WORLD_SIZE" in os.environ and accelerator.num_processes != ranks:
+        raise DenoisightError(
+            f"{ranks} processes were started but this one sees {accelerator.num_processes}; launch with torchrun."
+        )
+    if recipe.batch % accelerator.num_processes:
+        raise UsageError(f"A batch of {recipe.batch} cannot be split over {accelerator.num_processes} processes.")
+    return accelerator
+
+
+def _tracker(recipe: Recipe, accelerator: Accelerator) -> Callable[[dict[str, Any]], None]:
+    if not recipe.log_with:
+        return lambda numbers: None
+    accelerator.init_trackers("tensorboard")
+
+    def note(numbers: dict[str, Any]) -> None:
+        accelerator.log({k: v for k, v in numbers.items() if k != "step"}, step=numbers["step"])
+
+    return note
+
+
+def _claim(out: Path, resume: str | None, overwrite: bool, main: bool) -> None:
+    """Make the run's folder, or refuse one that holds another run."""
+    used = out.exists() and any(out.iterdir())
+    if used and not resume and not overwrite:
+        raise UsageError(f"{out} is not empty; add --resume to go on with it or --overwrite to replace it.")
+    if main and used and overwrite and not resume:
+        shutil.rmtree(out)
+    if main:
+        write_text(out / ".gitignore", "*\n")
+
+
+def _describe(recipe: Recipe, out: Path, reader: Reader, held_out: Reader, device: torch.device) -> None:
+    """Write down what is run, and say it in the first line."""
+    write_text(out / "config.yaml", recipe.to_yaml())
+    write_json(out / "env.json", {"versions": versions(), "device": str(device), "threads": torch.get_num_threads(), "command": sys.argv})
+    log.info(
+        "device %s, %d threads, seed %d, %d training and %d validation images, into %s",
+        *(device, torch.get_num_threads(), recipe.seed, len(reader), len(held_out), out),
+    )
+    for note in reader.notes:
+        log.info("%s", note)
+
+
+def _classes(task: str, reader: Reader) -> tuple[str, ...]:
+    return reader.classes if make_tasks([task], ("any",))[0].classes else ()
+
+
+def _workers(recipe: Recipe, reader: Reader) -> int:
+    """Scenes are rendered while the network works; small folders are decoded once and kept in memory."""
+    if recipe.workers is not None:
+        return recipe.workers
+    return 1 if reader.name == "scenes" else 0
+
+
+def _data_name(recipe: Recipe) -> str:
+    """What the data are called, without telling where they lie."""
+    return recipe.data if recipe.data.startswith("scenes") else Path(recipe.data).name
+
+
+def _card(recipe: Recipe, scores: dict[str, float], step: int) -> str:
+    """The model card: what the folder is and how to use it."""
+    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in scores.items() if name != "badness")
+    return (
+        f"---\nlibrary_name: denoisight\ntags: [diffusion, {', '.join(recipe.tasks)}]\n---\n"
+        f"# {', '.join(recipe.tasks)} by {recipe.route}\n\nTrained on {_data_name(recipe)} for {step} steps, seed {recipe.seed}.\n\n"
+        f"| validation | |\n|---|---|\n{rows}\n\n"
+        f'```python\nimport denoisight\n\nmodel = denoisight.load("FOLDER")\n'
+        f'model.predict("photo.jpg", task="{recipe.tasks[0]}").save("out")\n```\n'
+    )

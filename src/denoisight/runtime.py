@@ -1,0 +1,125 @@
+"""The machine under the software: devices, seeds, ranks, files that are whole or absent, optional packages."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from .errors import DataError, MissingExtraError, UsageError
+from .version import __version__
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """"auto" is the first of CUDA, MPS, CPU that is there. Raises `UsageError` where a named device is not."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"Device {name!r} is not available here; use --device auto or cpu.") from error
+    return device
+
+
+def item_seed(run_seed: int, key: str, step: int = 0) -> int:
+    """A seed that belongs to the item, not to rank, batch or clock, so that results do not depend on those."""
+    digest = hashlib.blake2b(f"{run_seed}\0{key}\0{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(run_seed: int, key: str, step: int = 0) -> torch.Generator:
+    """A CPU generator for `item_seed`: draws are made on the CPU and moved, so that devices agree."""
+    return torch.Generator().manual_seed(item_seed(run_seed, key, step))
+
+
+def world() -> tuple[int, int]:
+    """(rank, number of ranks) as torchrun and SLURM tell them; (0, 1) alone."""
+    for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        if size in os.environ and rank in os.environ:
+            return int(os.environ[rank]), int(os.environ[size])
+    return 0, 1
+
+
+@contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary name beside `path` that becomes `path` when the block ends well, and vanishes when not.
+
+    Raises `DataError` when the disk is full or the folder cannot be written; what stood there before still stands.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+@contextmanager
+def whole_folder(path: Path | str) -> Iterator[Path]:
+    """The same for a folder: it is swapped in whole, and what stood there before goes only after that."""
+    path = Path(path)
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    reason = error.strerror or str(error)
+    return DataError(f"Cannot write {path}: {reason}. Free some space, or choose another folder with --out.")
+
+
+def optional(module: str, extra: str) -> ModuleType:
+    """Import a package that only an extra brings; `MissingExtraError` names the extra."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise MissingExtraError(f"This needs {package}: pip install 'denoisight[{extra}]'.") from error
+
+
+def versions() -> dict[str, str]:
+    """What a result was made with; stands in every `results.json` and `env.json`."""
+    packages = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow")
+    return {
+        "denoisight": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+    }

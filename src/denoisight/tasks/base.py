@@ -1,0 +1,56 @@
+"""The Task value: what every room needs to know about one kind of perception."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..annotations import Annotation
+from ..codecs import Codec
+
+
+class Reading(NamedTuple):
+    """What a head's output says, and how unsure it is of each pixel, in [0, 1]; None where it cannot tell."""
+
+    annotation: Annotation
+    uncertainty: Float[Tensor, "*b h w"] | None
+
+
+@dataclass(frozen=True)
+class Head:
+    """How one pass over features becomes an annotation: so many output channels, their loss, their meaning.
+
+    `loss(outputs [b c h w], truth, image)` is a scalar over valid pixels; `read(outputs, image)` decodes.
+    """
+
+    channels: int
+    loss: Callable[[Tensor, Any, Tensor], Tensor]
+    read: Callable[[Tensor, Tensor], Reading]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A value, not a class: see `docs/decisions/002-task-value.md` for how every planned task fits it.
+
+    `truth` names the annotation in a Sample; `prompt` may hold "{text}", which the query's own text fills.
+    """
+
+    name: str
+    truth: str
+    kind: type[Annotation]
+    codec: Codec[Any]
+    prompt: str
+    head: Head
+    classes: tuple[str, ...] = ()
+
+    def instruct(self, text: str = "") -> str:
+        """The instruction that a network is given for a query with this text."""
+        return self.prompt.replace("{text}", text)
+
+
+def masked_mean(values: Float[Tensor, "*b h w"], valid: Tensor) -> Float[Tensor, ""]:
+    """The mean over valid pixels; zero, with a gradient of zero, where there are none."""
+    return torch.where(valid, values, 0.0).sum() / valid.sum().clamp(min=1)

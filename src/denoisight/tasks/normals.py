@@ -1,0 +1,22 @@
+"""Surface normals in the camera frame."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..annotations import Normals
+from ..codecs.unit_vector import UnitVector
+from .base import Head, Reading, Task, masked_mean
+
+
+def normals(classes: tuple[str, ...] = ()) -> Task:
+    codec = UnitVector()
+
+    def loss(outputs: Tensor, truth: Normals, image: Tensor) -> Tensor:
+        """1 - cos of the angle: smooth everywhere, unlike the angle itself at zero."""
+        cosine = (F.normalize(outputs, dim=-3) * truth.vectors).sum(-3)
+        return masked_mean(1 - cosine, truth.valid)
+
+    def read(outputs: Tensor, image: Tensor) -> Reading:
+        return Reading(codec.decode(outputs, image), None)
+
+    return Task("normals", "normals", Normals, codec, "surface normals", Head(3, loss, read))

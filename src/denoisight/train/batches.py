@@ -1,0 +1,94 @@
+"""Training batches as a function of (seed, step) alone: any step can be made again, in any process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ..annotations import Batch, Sample
+from ..data.augment import Augment, fit
+from ..data.readers import Reader
+from ..runtime import generator
+
+ENDLESS = 1_000_000
+"""From this many items on, the order is left as it is: nothing is seen twice, so nothing needs shuffling."""
+
+
+class Stream(Dataset):
+    """Item (step, slot) of an endless walk over a reader: every epoch a new permutation, every visit new augmentation.
+
+    Items of small data sets are kept decoded, up to `cache_gb`.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        truths: Sequence[str],
+        size: tuple[int, int],
+        augment: Augment,
+        batch: int,
+        seed: int,
+        cache_gb: float = 1.0,
+    ) -> None:
+        self.reader = reader
+        self.truths = tuple(truths)
+        self.size = size
+        self.augment = augment
+        self.batch = batch
+        self.seed = seed
+        self.room = int(cache_gb * 1e9)
+        self.kept: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, place: tuple[int, int]) -> Sample:
+        step, slot = place
+        sample = self._read(self._index(step * self.batch + slot))
+        draw = generator(self.seed, sample.key, step)
+        return fit(self.augment(sample, draw), self.size)
+
+    def _index(self, position: int) -> int:
+        count = len(self.reader)
+        if count >= ENDLESS:
+            return position % count
+        return _order(self.seed, position // count, count)[position % count]
+
+    def _read(self, index: int) -> Sample:
+        if index in self.kept:
+            return self.kept[index]
+        sample = self.reader[index]
+        sample = Sample(sample.query, {name: sample.truths[name] for name in self.truths})
+        size = sum(t.nbytes for truth in sample.truths.values() for t in truth.tensors().values())
+        size += sample.image.nbytes
+        if len(self.reader) < ENDLESS and size <= self.room:
+            self.room -= size
+            self.kept[index] = sample
+        return sample
+
+
+def batches(stream: Stream, start: int, stop: int, workers: int, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+    """The batches of steps `start` to `stop`; each of several ranks takes its slice of every batch."""
+    slots = range(rank, stream.batch, ranks)
+    plan = [[(step, slot) for slot in slots] for step in range(start, stop)]
+    loader = DataLoader(
+        stream,
+        batch_sampler=plan,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=Batch.of,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+    )
+    yield from loader
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> list[int]:
+    return torch.randperm(count, generator=generator(seed, "epoch", epoch)).tolist()

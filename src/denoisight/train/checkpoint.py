@@ -1,0 +1,54 @@
+"""All that a run needs to go on as if it had never stopped, in one folder that is whole or absent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim import Optimizer
+
+from ..errors import DataError
+from ..runtime import whole_folder
+
+
+def save_checkpoint(
+    runs: Path, step: int, module: nn.Module, optimizer: Optimizer, average: EMAModel, state: dict[str, Any]
+) -> Path:
+    """Write `step-000123`; `state` is whatever JSON the run wants back."""
+    folder = runs / f"step-{step:06d}"
+    with whole_folder(folder) as new:
+        save_file({k: v.contiguous() for k, v in module.state_dict().items()}, new / "weights.safetensors")
+        torch.save(optimizer.state_dict(), new / "optimizer.pt")
+        torch.save(average.state_dict(), new / "average.pt")
+        (new / "state.json").write_text(json.dumps({"step": step, **state}))
+    return folder
+
+
+def load_checkpoint(folder: Path, module: nn.Module, optimizer: Optimizer, average: EMAModel) -> dict[str, Any]:
+    """Fill module, optimizer and average in place; returns the state. Raises `DataError` for a damaged folder."""
+    try:
+        state = json.loads((folder / "state.json").read_text())
+        module.load_state_dict(load_file(folder / "weights.safetensors"))
+        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
+        average.load_state_dict(torch.load(folder / "average.pt", weights_only=True))
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"Checkpoint {folder} does not fit this run ({first}); resume from another.") from error
+    return state
+
+
+def latest(runs: Path) -> Path | None:
+    """The checkpoint with the most steps, or None."""
+    return max(runs.glob("step-*"), default=None)
+
+
+def prune(runs: Path, keep: int = 2) -> None:
+    """Delete all but the last `keep` checkpoints."""
+    for old in sorted(runs.glob("step-*"))[:-keep]:
+        shutil.rmtree(old)

@@ -1,0 +1,211 @@
+"""A training run on disk: metrics, checkpoints, the best model so far, and leaving in good order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch import nn
+from torch.optim import Optimizer
+from tqdm.auto import tqdm
+
+from ..annotations import Batch
+from ..errors import DenoisightError
+from ..runtime import write_text
+from .checkpoint import latest, load_checkpoint, prune, save_checkpoint
+from .ema import swapped_in
+from .loop import NotFinite, Record, fit, warmup_cosine
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(DenoisightError):
+    """The run was asked to stop, and did so after saving; it ends as shells expect of the signal."""
+
+    def __init__(self, number: int, step: int, folder: Path) -> None:
+        self.exit_code = 128 + number
+        super().__init__(f"Stopped at step {step} with everything saved; go on with: --resume -o {folder}")
+
+
+@dataclass
+class Run:
+    """How long a run goes on, what it writes and when. `folder` holds metrics.jsonl and checkpoints/."""
+
+    folder: Path
+    steps: int
+    seed: int
+    lr: float
+    warmup: int
+    clip: float = 1.0
+    accumulate: int = 1
+    max_time: float | None = None
+    validations: int = 5
+    checkpoint_every: int = 250
+    log_every: int = 20
+    quiet: bool = False
+    on_log: Callable[[dict[str, Any]], None] = lambda record: None
+    state: dict[str, Any] = field(default_factory=lambda: {"step": 0, "elapsed": 0.0, "validated": 0, "best": None})
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    def resume(self, module: nn.Module, optimizer: Optimizer, average: EMAModel, source: Path | None = None) -> None:
+        """Go on from a checkpoint (the last one by default); without one the run starts at its beginning."""
+        source = source or latest(self.checkpoints)
+        if source is not None:
+            self.state = load_checkpoint(source, module, optimizer, average)
+        self._forget_after(self.state["step"])
+
+    def progress(self, step: int) -> float:
+        """The share of the run that is done, by steps or by time, whichever is further."""
+        by_time = self.elapsed / self.max_time if self.max_time else 0.0
+        return max(step / self.steps, by_time)
+
+    @property
+    def elapsed(self) -> float:
+        return self.state["elapsed"] + time.monotonic() - self._began
+
+    def train(
+        self,
+        objective: nn.Module,
+        optimizer: Optimizer,
+        average: EMAModel,
+        accelerator: Accelerator,
+        batches: Callable[[int], Iterator[Batch]],
+        validate: Callable[[], dict[str, float]],
+        keep: Callable[[dict[str, float], int], None],
+    ) -> None:
+        """Train to the end. `batches(start)` gives the micro-batches from step `start` on.
+
+        `validate()` scores the averaged weights; where its "badness" is the lowest so far, `keep(scores, step)`
+        saves them. Raises `Interrupted` after SIGTERM or SIGINT, `NotFinite` for a loss that is no number.
+        """
+        self._began = time.monotonic()
+        module = accelerator.unwrap_model(objective)
+        main = accelerator.is_main_process
+        start = self.state["step"]
+        if start >= self.steps:
+            return
+        bar = tqdm(total=self.steps, initial=start, disable=self.quiet or not main or not sys.stderr.isatty(), unit="step")
+        records = fit(
+            objective,
+            batches(start),
+            optimizer,
+            accelerator,
+            seed=self.seed,
+            start=start,
+            lr=warmup_cosine(self.lr, self.warmup, self.progress),
+            clip=self.clip,
+            accumulate=self.accumulate,
+            after=lambda: average.step(module.parameters()),
+            check_every=self.log_every,
+        )
+        with signals() as caught, bar:
+            try:
+                for record in records:
+                    over = self.progress(record.step) >= 1
+                    due = int(self.progress(record.step) * self.validations) > self.state["validated"]
+                    if main:
+                        self._note(record, bar, over)
+                        if due or over:
+                            self._validate(record.step, module, average, validate, keep)
+                        if over or caught or due or record.step % self.checkpoint_every == 0:
+                            self._save(record.step, module, optimizer, average)
+                    elif due:
+                        self.state["validated"] += 1
+                    if caught and not over:
+                        raise Interrupted(caught[0], record.step, self.folder)
+                    if over:
+                        break
+            except NotFinite as error:
+                good = latest(self.checkpoints)
+                raise DenoisightError(
+                    f"{error} Last good checkpoint: {good or 'none yet'}. Lower --optim.lr or look at these items."
+                ) from error
+
+    def _note(self, record: Record, bar: tqdm, over: bool) -> None:
+        bar.update(1)
+        if record.step % self.log_every and not over:
+            return
+        speed = record.images * (record.step - self.state["step"]) / max(time.monotonic() - self._began, 1e-9)
+        losses = {name: float(value) for name, value in record.losses.items()}
+        numbers = {"step": record.step, **losses, "lr": record.lr, "gradient_norm": float(record.gradient_norm)}
+        numbers |= {"images_per_s": round(speed, 2), "elapsed_s": round(self.elapsed, 1)}
+        self._write(numbers)
+        left = self.elapsed / max(self.progress(record.step), 1e-9) - self.elapsed
+        text = f"loss {losses['loss']:.4f} {speed:.1f} img/s ETA {int(left) // 60}:{int(left) % 60:02d}"
+        if bar.disable and not self.quiet:
+            log.info("step %d/%d %s", record.step, self.steps, text)
+        bar.set_postfix_str(text)
+
+    def _validate(
+        self,
+        step: int,
+        module: nn.Module,
+        average: EMAModel,
+        validate: Callable[[], dict[str, float]],
+        keep: Callable[[dict[str, float], int], None],
+    ) -> None:
+        with swapped_in(average, module):
+            scores = validate()
+            self.state["validated"] = int(self.progress(step) * self.validations)
+            best = self.state["best"]
+            if best is None or scores["badness"] < best["badness"]:
+                keep(scores, step)
+                self.state["best"] = {**scores, "step": step}
+        self._write({"step": step, **{f"val/{name}": value for name, value in scores.items()}})
+        shown = " ".join(f"{name} {value:.4f}" for name, value in scores.items() if name != "badness")
+        log.info("step %d validation %s", step, shown)
+
+    def _save(self, step: int, module: nn.Module, optimizer: Optimizer, average: EMAModel) -> None:
+        state = {**self.state, "step": step, "elapsed": self.elapsed}
+        save_checkpoint(self.checkpoints, step, module, optimizer, average, state)
+        prune(self.checkpoints)
+
+    def _write(self, numbers: dict[str, Any]) -> None:
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(numbers) + "\n")
+        self.on_log(numbers)
+
+    def _forget_after(self, step: int) -> None:
+        """Lines of steps that will be made again, and a last line that was cut off, go."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        write_text(path, "".join(line + "\n" for line in kept))
+
+
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """A list that SIGTERM and SIGINT enter instead of ending the process; a second one ends it as usual."""
+    caught: list[int] = []
+
+    def enter(number: int, frame: object) -> None:
+        caught.append(number)
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, enter) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return float("inf")

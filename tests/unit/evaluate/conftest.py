@@ -1,0 +1,96 @@
+"""Small data in memory that the tests of this folder judge."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from denoisight.annotations import Depth, Labels, Normals, Query, Sample
+from denoisight.evaluate.protocols import Protocol, list_hash
+
+CLASSES = ("wall", "floor", "thing")
+
+
+@dataclass(frozen=True)
+class MemoryReader:
+    samples: tuple[Sample, ...]
+    name: str = "memory"
+    truths: tuple[str, ...] = ("depth", "normals", "semantic")
+    classes: tuple[str, ...] = CLASSES
+    notes: tuple[str, ...] = ()
+
+    @property
+    def keys(self):
+        return tuple(sample.key for sample in self.samples)
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, i):
+        return self.samples[i]
+
+
+def make_sample(index, height=12, width=16):
+    """Walls over a floor, farther the higher; noise makes every sample another one."""
+    generator = torch.Generator().manual_seed(index)
+    draw = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
+    depth = torch.linspace(6, 1, height)[:, None] + draw(height, width)
+    normals = torch.zeros(3, height, width)
+    normals[2, : height // 2] = normals[1, height // 2 :] = 1.0
+    ids = torch.zeros(height, width, dtype=torch.int64)
+    ids[height // 2 :] = 1
+    ids[draw(height, width) > 0.8] = 2
+    truths = {
+        "depth": Depth.of(torch.where(draw(height, width) > 0.9, 0.0, depth)),
+        "normals": Normals.of(normals + 0.3 * draw(3, height, width)),
+        "semantic": Labels(ids, CLASSES),
+    }
+    return Sample(Query(draw(3, height, width), key=f"item-{index:02d}"), truths)
+
+
+@pytest.fixture
+def reader():
+    return MemoryReader(tuple(make_sample(i) for i in range(7)))
+
+
+@pytest.fixture
+def training():
+    return MemoryReader(tuple(make_sample(i) for i in range(100, 110)))
+
+
+@pytest.fixture
+def protocols(reader):
+    """One protocol a task for `reader`, by task."""
+    common = {
+        "name": "memory/test",
+        "data": "memory",
+        "split": "test",
+        "count": len(reader),
+        "list_hash": list_hash(reader.keys),
+        "resize": "prediction to truth",
+        "source": "these tests",
+    }
+    depth = Protocol(
+        **common, task="depth", truth="depth", pooling="per-image", alignment="depth", range_m=(0.1, 10.0)
+    )
+    return {
+        "depth": depth,
+        "metric depth": replace(depth, alignment="none"),
+        "disparity": replace(depth, alignment="disparity"),
+        "log depth": replace(depth, alignment="log"),
+        "normals": Protocol(**common, task="normals", truth="normals", pooling="pooled"),
+        "semantic": Protocol(**common, task="semantic", truth="semantic", pooling="pooled", classes=CLASSES),
+    }
+
+
+@pytest.fixture
+def oracle(reader):
+    """Makes the predictor that knows the truth of one name."""
+
+    def knowing(truth):
+        known = {sample.key: sample.truths[truth] for sample in reader.samples}
+        if truth == "depth":
+            known = {key: replace(d, valid=torch.ones_like(d.valid)) for key, d in known.items()}
+        return lambda queries, seed: [known[query.key] for query in queries]
+
+    return knowing

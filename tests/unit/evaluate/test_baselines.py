@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from denoisight.annotations import Query
+from denoisight.errors import ProtocolError
+from denoisight.evaluate.baselines import baselines
+from denoisight.evaluate.run import evaluate
+
+QUERY = Query(torch.zeros(3, 12, 16), key="query")
+
+
+def answer(predictor, query=QUERY):
+    return predictor([query], 0)[0]
+
+
+@pytest.mark.parametrize("task", ["depth", "metric depth", "disparity", "log depth", "normals", "semantic"])
+def test_every_task_has_two_that_its_protocol_can_judge(task, reader, training, protocols):
+    found = baselines(protocols[task], training)
+    assert len(found) == 2
+    for name, predictor in found.items():
+        result = evaluate(predictor, protocols[task], reader, name=name)
+        assert all(score.value is not None for score in result.headline.values())
+        assert result.unanswered == 0
+
+
+def test_mean_metric_map_is_the_mean_over_valid_pixels(training, protocols):
+    maps = [sample.truths["depth"] for sample in training.samples]
+    seen = torch.stack([depth.valid for depth in maps])
+    values = torch.stack([depth.values for depth in maps])
+    expected = torch.where(seen, values, 0.0).sum(0) / seen.sum(0)
+    mean = answer(baselines(protocols["metric depth"], training)["mean training map"])
+    assert mean.gauge == "metres"
+    torch.testing.assert_close(mean.values, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_mean_normals_are_unit_and_near_the_truth(training, protocols):
+    mean = answer(baselines(protocols["normals"], training)["mean training map"])
+    torch.testing.assert_close(mean.vectors.norm(dim=0), torch.ones(12, 16))
+    assert (mean.vectors[2, :6] > 0.9).all()
+    assert (mean.vectors[1, 6:] > 0.9).all()
+
+
+@pytest.mark.parametrize("task, far_is_large", [("depth", True), ("log depth", True), ("disparity", False)])
+def test_the_ramp_is_far_at_the_top(task, far_is_large, protocols):
+    ramp = answer(baselines(protocols[task], None)["vertical ramp"])
+    falling = ramp.values.diff(dim=0) < 0
+    assert falling.all() if far_is_large else not falling.any()
+
+
+def test_most_frequent_classes(training, protocols):
+    found = baselines(protocols["semantic"], training)
+    votes = torch.stack([sample.truths["semantic"].ids for sample in training.samples])
+    assert torch.equal(answer(found["most frequent class per pixel"]).ids, votes.mode(0).values)
+    assert (answer(found["most frequent class"]).ids == votes.flatten().mode().values).all()
+
+
+def test_pixels_that_nobody_labelled_take_the_overall_class(training, protocols):
+    for sample in training.samples:
+        sample.truths["semantic"].ids[:2] = 255
+    found = answer(baselines(protocols["semantic"], training)["most frequent class per pixel"])
+    assert (found.ids[:2] == 1).all()
+
+
+def test_pixels_that_nobody_measured_take_the_overall_mean(training, protocols):
+    for sample in training.samples:
+        sample.truths["depth"].valid[:2] = False
+    mean = answer(baselines(protocols["metric depth"], training)["mean training map"])
+    assert mean.valid.all()
+    assert (mean.values[:2] == mean.values[0, 0]).all()
+    assert mean.values[2:].min() < mean.values[0, 0] < mean.values[2:].max()
+
+
+def test_answers_fit_the_picture_and_training_images_may_differ_in_size(training, protocols):
+    mixed = replace(training, samples=(training[0], *(s.resize(20, 10) for s in training.samples[1:])))
+    for task in ("depth", "normals", "semantic"):
+        for predictor in baselines(protocols[task], mixed).values():
+            assert answer(predictor, QUERY.resize(30, 20)).size == (30, 20)
+
+
+def test_a_limit_takes_the_first_images(training, protocols):
+    first = replace(training, samples=training.samples[:3])
+    limited, short = (
+        answer(baselines(protocols["depth"], images, limit)["mean training map"])
+        for images, limit in ((training, 3), (first, None))
+    )
+    assert torch.equal(limited.values, short.values)
+
+
+def test_without_training_images_only_what_needs_none(protocols):
+    assert list(baselines(protocols["depth"], None)) == ["vertical ramp"]
+    assert list(baselines(protocols["normals"], None)) == ["facing above ground"]
+    assert baselines(protocols["semantic"], None) == {}
+
+
+def test_unfit_training_images_are_refused(training, protocols):
+    bare = replace(training, samples=tuple(replace(s, truths={}) for s in training.samples))
+    with pytest.raises(ProtocolError, match="no truth named"):
+        baselines(protocols["depth"], bare)
+    with pytest.raises(ProtocolError, match="No training images"):
+        baselines(protocols["depth"], replace(training, samples=()))
+    with pytest.raises(ProtocolError, match="classes"):
+        baselines(replace(protocols["semantic"], classes=("a", "b", "c")), training)
