@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,9 @@ Gauge = Literal["metres", "scale", "affine", "affine-disparity", "affine-log"]
 """What a depth map is known up to: nothing, a factor, a factor and a shift, the same of 1/depth or log depth."""
 
 
+Kind = TypeVar("Kind", bound="Annotation")
+
+
 class Annotation:
     """What the five kinds share: a size, a flip, a crop, a resize, and batching by stacking tensors."""
 
@@ -37,15 +40,15 @@ class Annotation:
         """(height, width) in pixels."""
         raise NotImplementedError
 
-    def flip(self) -> Self:
+    def flip(self: Kind) -> Kind:
         """Mirrored left to right."""
         raise NotImplementedError
 
-    def crop(self, top: int, left: int, height: int, width: int) -> Self:
+    def crop(self: Kind, top: int, left: int, height: int, width: int) -> Kind:
         """The window whose upper left pixel is (top, left)."""
         raise NotImplementedError
 
-    def resize(self, height: int, width: int) -> Self:
+    def resize(self: Kind, height: int, width: int) -> Kind:
         raise NotImplementedError
 
     def tensors(self) -> dict[str, Tensor]:
@@ -53,10 +56,10 @@ class Annotation:
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Kind, device: torch.device | str) -> Kind:
         return replace(self, **{name: t.to(device) for name, t in self.tensors().items()})  # type: ignore[type-var]
 
-    def __getitem__(self, index: int | slice) -> Self:
+    def __getitem__(self: Kind, index: int | slice) -> Kind:
         """One item, or a slice, of a batch."""
         return replace(self, **{name: t[index] for name, t in self.tensors().items()})  # type: ignore[type-var]
 
@@ -215,9 +218,6 @@ class Boxes(Annotation):
     def resize(self, height: int, width: int) -> Boxes:
         sy, sx = height / self.image_size[0], width / self.image_size[1]
         return replace(self, xyxy=self.xyxy * self.xyxy.new_tensor([sx, sy, sx, sy]), image_size=(height, width))
-
-
-Kind = TypeVar("Kind", bound=Annotation)
 
 
 def stack(items: Sequence[Kind]) -> Kind:

@@ -111,12 +111,10 @@ def overlay(
     if isinstance(annotation, Boxes):
         return _draw_boxes(ground, annotation)
     weight = opacity * annotation.valid.float().numpy()[..., None]  # type: ignore[attr-defined]
-    paint: np.ndarray = np.array(TINT)
     if isinstance(annotation, Mask):
         weight = weight * annotation.probability.float().numpy()[..., None]
-    else:
-        paint = colour(annotation)
-    return (ground * (1 - weight) + paint * weight).round().astype(np.uint8)
+    paint = TINT if isinstance(annotation, Mask) else colour(annotation)
+    return (ground * (1 - weight) + np.asarray(paint) * weight).round().astype(np.uint8)
 
 
 def error_map(prediction: Annotation, truth: Annotation) -> UInt8[np.ndarray, "h w 3"]:
@@ -174,11 +172,12 @@ def legend(annotation: Annotation) -> Legend:
 
 def error_legend(truth: Annotation) -> Legend:
     """What the colours of `error_map` mean for this kind of truth."""
+    exact, worst = ("exact", _heat("inferno", 0.0)), _heat("inferno", 1.0)
     match truth:
         case Depth():
-            return ("exact", BLACK), (f"relative error ≥ {WORST_DEPTH:.0%}", _heat("inferno", 1.0))
+            return exact, (f"off by {WORST_DEPTH:.0%} or more", worst)
         case Normals():
-            return ("exact", BLACK), (f"error ≥ {WORST_ANGLE_DEG:.0f}°", _heat("inferno", 1.0))
+            return exact, (f"off by {WORST_ANGLE_DEG:.0f}° or more", worst)
         case Labels():
             return ("right", RIGHT), ("wrong", WRONG), ("not labelled", INVALID)
         case Mask():
@@ -225,7 +224,7 @@ def _fit(picture: np.ndarray, cell_px: int) -> Image.Image:
     return ImageOps.contain(Image.fromarray(picture), (cell_px, cell_px), how)
 
 
-def _write(draw: ImageDraw.ImageDraw, text: str, left: float, top: float, room: float) -> None:
+def _write(draw: ImageDraw.ImageDraw, text: str, left: int, top: int, room: int) -> None:
     """One line of text, cut to the room there is."""
     font = ImageFont.load_default(12)
     text = " ".join(text.split())

@@ -3,9 +3,9 @@
 Settings under which diffusers' schedulers walk our grid and end at our clean point: `set_alpha_to_one=True`,
 `steps_offset=0`, `clip_sample=False` for DDIM; `final_sigmas_type="zero"` for Euler. DDIM there steps T // S
 timesteps down, which stays on its own grid for trailing and leading spacing where S divides T; elsewhere
-`compat="diffusers"` repeats it. Trailing grids are the same unless S is an odd multiple of 16, where
-1000 i / S falls on halves and diffusers rounds an accumulated sum, or S is among those for which it returns
-S + 1 timesteps; such S are left out here.
+`compat="diffusers"` repeats it. Trailing grids are the same except for two sorts of S, left out here: some
+multiples of 16, where 1000 i / S falls on halves that diffusers computes inexactly, and those for which it
+returns S + 1 timesteps.
 """
 
 import pytest

@@ -44,7 +44,7 @@ def read_array(path: Path, name: str) -> tuple[np.ndarray, Bool[np.ndarray, "h w
         says = f"holds the arrays {shortlist(arrays) or 'none'}"
         raise bad_file(path, "wrong dtype", says, f"name the one to read {name!r}")
     values = arrays.get(name, next(iter(arrays.values())))
-    if valid is not None and sorted(values.shape)[-2:] != sorted(valid.shape):
+    if valid is not None and valid.shape not in (values.shape[:2], values.shape[-2:]):
         says = f"holds numbers of shape {values.shape} with a validity of shape {valid.shape}"
         raise bad_file(path, "wrong size", says, "bring them to one size")
     return values, None if valid is None else valid.astype(bool)

@@ -27,15 +27,14 @@ def read_image(path: Path | str) -> Float[Tensor, "3 h w"]:
     Grey is replicated (16-bit grey divided by 65535), palettes and CMYK are converted, and what is
     transparent shows white. Raises `DataError` for a file that is missing, damaged, too large or no picture.
     """
-    picture = load(path)
+    return picture_tensor(load(path), path)
+
+
+def picture_tensor(picture: Image.Image, name: Path | str = "The picture") -> Float[Tensor, "3 h w"]:
+    """A PIL picture as RGB in [0, 1], by the rules of `read_image`; it is not turned. Errors call it `name`."""
     if picture.mode == "F":
-        says = "holds floating point numbers, not a picture"
-        raise bad_file(path, "wrong dtype", says, "save it with 8 or 16 bits a channel")
-    return picture_tensor(picture)
-
-
-def picture_tensor(picture: Image.Image) -> Float[Tensor, "3 h w"]:
-    """A PIL picture as RGB in [0, 1], by the rules of `read_image`; it is not turned."""
+        says = "holds floating point numbers, not brightness"
+        raise bad_file(name, "wrong dtype", says, "give it 8 or 16 bits a channel")
     if picture.mode.startswith("I"):
         deep = torch.from_numpy(np.array(picture).astype(np.float32)).clamp(0, 65535) / 65535
         return deep.expand(3, -1, -1).contiguous()
@@ -75,14 +74,9 @@ def load(path: Path | str) -> Image.Image:
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """(height, width) of the upright picture, from its header alone where it has no EXIF rotation to undo."""
-    try:
-        with Image.open(path) as header:
-            turned = header.getexif().get(0x0112, 1) >= 5
-            return (header.width, header.height) if turned else (header.height, header.width)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        picture = load(path)  # raises the readable error
-        return picture.height, picture.width
+    """(height, width) of the upright picture."""
+    picture = load(path)
+    return picture.height, picture.width
 
 
 def write_png(

@@ -97,6 +97,8 @@ def read_info(*folders: Path) -> DatasetInfo:
         }
         _refuse(path, "depth_gauge", stated, get_args(Gauge))
         _refuse(path, "normals_frame", stated, get_args(NormalsFrame))
+        if "depth_scale" in stated:
+            stated["depth_scale"] = positive(path, "depth_scale", stated["depth_scale"])
         for kind in stated.get("kinds", {}).values():
             _refuse(path, "kinds", {"kinds": kind}, get_args(Kind))
         stated["kinds"] = {**KINDS, **stated.get("kinds", {})}
@@ -118,6 +120,12 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"Cannot read {path} as JSON ({error}); mend or remove it.") from error
+
+
+def positive(path: Path, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise DataError(f"{path} gives {name} {value!r}; write a number above zero, 1000 for millimetres.")
+    return float(value)
 
 
 def _table(path: Path, content: Any) -> LabelTable:

@@ -63,7 +63,7 @@ def _expand(name: str) -> Iterator[_Found]:
     if path.is_dir():
         yield from _in_folder(path)
     elif path.suffix == ".txt" and path.is_file():
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
         yield from (_listed(path, line.strip()) for line in lines if line.strip())
     elif path.suffix == ".jsonl" and path.is_file():
         rows, faults = read_metadata(path)

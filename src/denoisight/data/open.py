@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..annotations import Sample
 from ..errors import DataError, UsageError, pick, shortlist
@@ -51,6 +52,19 @@ def open_folder(folder: Path, split: str, truths: Sequence[str] = ()) -> Reader:
 
 
 @dataclass(frozen=True)
+class SceneKeys(Sequence[str]):
+    """Made when asked for: a split may have millions."""
+
+    scenes: Scenes
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.scenes.key(i) if isinstance(i, int) else tuple(map(self.scenes.key, range(len(self))[i]))
+
+
+@dataclass(frozen=True)
 class Procedural:
     """Procedural scenes as a reader."""
 
@@ -59,9 +73,9 @@ class Procedural:
     classes = CLASSES
     notes = ()
 
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        return tuple(self.scenes.key(i) for i in range(len(self)))
+    @property
+    def keys(self) -> Sequence[str]:
+        return SceneKeys(self.scenes)
 
     @cached_property
     def truths(self) -> tuple[str, ...]:
@@ -86,7 +100,7 @@ class Part:
         return self.whole.name
 
     @property
-    def keys(self) -> tuple[str, ...]:
+    def keys(self) -> Sequence[str]:
         keys = self.whole.keys
         return tuple(keys[i] for i in self.indices)
 
@@ -113,7 +127,8 @@ def subset(reader: Reader, chosen: int | Sequence[int]) -> Reader:
     """The samples at the indices `chosen`, or so many of them.
 
     A number takes those whose keys hash lowest, so that a smaller subset lies within a larger one and
-    neighbouring frames are not taken together. Raises `UsageError` where more are asked for than there are.
+    neighbouring frames are not taken together; of scenes, which are independent, the first. Raises
+    `UsageError` where more are asked for than there are.
     """
     if not isinstance(chosen, int):
         return Part(reader, tuple(chosen))
@@ -121,6 +136,8 @@ def subset(reader: Reader, chosen: int | Sequence[int]) -> Reader:
         raise UsageError(
             f"{chosen} samples were asked for, but {reader.name} has {len(reader)}; ask for 1 to that many."
         )
+    if isinstance(reader, Procedural):
+        return Part(reader, tuple(range(chosen)))
     keys = reader.keys
     ranked = sorted(range(len(keys)), key=lambda i: hashlib.blake2b(keys[i].encode()).digest())
     return Part(reader, tuple(sorted(ranked[:chosen])))

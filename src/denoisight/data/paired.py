@@ -20,11 +20,11 @@ from typing import Any
 
 from ..annotations import Depth, Labels, Sample
 from ..errors import DataError, UsageError
-from ..runtime import write_json
+from ..runtime import whole_file, write_json
 from .files import kind_of, write_annotation
 from .images import write_image
 from .info import read_json
-from .readers.layout import METADATA, read_metadata
+from .readers.layout import METADATA
 
 
 def write_pairs(
@@ -50,6 +50,7 @@ def write_pairs(
         seen.add(sample.key)
         if len(seen) == 1:
             _write_facts(folder, _facts(sample, exact, source or {}))
+            _drop_cut_off_line(folder / METADATA)
         if sample.key not in earlier:
             count += 1
             _append(folder / METADATA, write_pair(folder, f"{count:06d}", sample, exact))
@@ -65,25 +66,23 @@ def write_pair(folder: Path, number: str, sample: Sample, exact: bool = False) -
             for path in write_annotation(folder / truth, number, annotation, exact):
                 files[f"{truth}_file_name" if path.suffix == ".png" else f"{truth}_exact"] = path
     except BaseException:
-        for path in folder.glob(f"*/{number}.*"):
-            path.unlink()
+        for name in ("rgb", *sample.truths):
+            for path in folder.glob(f"{name}/{number}.*"):
+                path.unlink()
         raise
     columns = {column: path.relative_to(folder).as_posix() for column, path in files.items()}
     return {"key": sample.key, **columns, "text": sample.query.text}
 
 
 def written(folder: Path | str) -> set[str]:
-    """The keys that are whole in `folder`; a last line that was cut off is removed."""
+    """The keys of the items that are whole in `folder`; a last line that was cut off does not count."""
     path = Path(folder) / METADATA
     if not path.is_file():
         return set()
-    content = path.read_bytes()
-    if not content.endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)
-    rows, faults = read_metadata(path)
-    if faults:
-        raise faults[0].error()
-    return {str(row.get("key", row["file_name"])) for row in rows}
+    try:
+        return {json.loads(line)["key"] for line in path.read_bytes().split(b"\n")[:-1]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} has lines that are not ours; choose another folder.") from error
 
 
 def _facts(sample: Sample, exact: bool, source: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +102,9 @@ def _facts(sample: Sample, exact: bool, source: Mapping[str, Any]) -> dict[str, 
 
 
 def _write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    described = (folder / "dataset_info.json").is_file()
+    if not described and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise UsageError(f"{folder} holds files that are not ours; choose an empty folder.")
     for name, content in facts.items():
         path = folder / name
         if path.is_file() and read_json(path) != json.loads(json.dumps(content)):
@@ -110,6 +112,14 @@ def _write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
                 f"{path} is from other data; choose another folder, or remove this one to start again."
             )
         write_json(path, content)
+
+
+def _drop_cut_off_line(path: Path) -> None:
+    if path.is_file():
+        whole, newline, last = path.read_bytes().rpartition(b"\n")
+        if last:
+            with whole_file(path) as temporary:
+                temporary.write_bytes(whole + newline)
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ def gaussian(shape: Sequence[int], seeds: Sequence[int]) -> Float[Tensor, "b ...
     """Standard normal noise of `shape` for each seed, drawn on the CPU.
 
     Each item has its own generator, so its noise depends neither on the batch around it nor on the device.
+    Seeds that agree in their low 32 bits give the same noise: torch's CPU generator reads no more of them.
     """
     return torch.stack([torch.randn(*shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
 

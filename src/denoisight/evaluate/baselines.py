@@ -15,6 +15,7 @@ from ..codecs.affine import Affine
 from ..codecs.unit_vector import UnitVector
 from ..data.readers import Reader
 from ..errors import ProtocolError
+from ..metrics.align import fit_affine
 from .protocols import Protocol
 from .run import Predictor
 
@@ -25,24 +26,27 @@ GRID_PX = 64
 def baselines(protocol: Protocol, training: Reader | None, limit: int | None = None) -> dict[str, Predictor]:
     """The trivial predictors for a protocol by name, made from (the first `limit` of) the training images.
 
-    depth    "vertical ramp": far at the top, near at the bottom
-             "mean training map": each image scaled as its codec does, or metres where nothing is aligned
-    normals  "facing above ground": towards the viewer in the upper half, upwards in the lower
-             "mean training map"
+    depth    "mean training map": each image scaled as its codec does, or metres where nothing is aligned
+             "vertical ramp": far at the top, near at the bottom; through the mean where nothing is aligned
+    normals  "mean training map"
+             "facing above ground": towards the viewer in the upper half, upwards in the lower
     labels   "most frequent class", "most frequent class per pixel"
 
-    Without training images there are only the first of depth and of normals. Deterministic; one map is held
-    in memory, of the size of the first training image. Raises `ProtocolError` where a truth is lacking.
+    Without training images there is only what needs none. Deterministic; one map is held in memory, of the
+    size of the first training image. Raises `ProtocolError` where a truth is lacking.
     """
     if protocol.classes:
         return {} if training is None else _most_frequent(protocol, training, limit)
     codec = _codec(protocol)
-    if protocol.alignment is None:
-        canvases = {"facing above ground": _facing_above_ground()}
-    else:
-        canvases = {"vertical ramp": -_ramp() if protocol.alignment == "disparity" else _ramp()}
+    canvases = {}
     if training is not None:
         canvases["mean training map"] = _mean_canvas(_samples(protocol, training, limit), protocol, codec)
+    if protocol.alignment is None:
+        canvases["facing above ground"] = _facing_above_ground()
+    elif protocol.alignment != "none":
+        canvases["vertical ramp"] = -_ramp(GRID_PX) if protocol.alignment == "disparity" else _ramp(GRID_PX)
+    elif training is not None:
+        canvases["vertical ramp"] = _ramp_through(canvases["mean training map"])
     return {name: _always(codec.decode(canvas, canvas)) for name, canvas in canvases.items()}
 
 
@@ -90,9 +94,16 @@ def _mean_canvas(samples: Iterator[Sample], protocol: Protocol, codec: Codec[Any
     return torch.where(seen > 0, total / seen.clamp(min=1), overall).float()
 
 
-def _ramp() -> Float[Tensor, "3 h w"]:
+def _ramp(height: int, width: int = GRID_PX) -> Float[Tensor, "3 h w"]:
     """The far end of the canvas at the top, the near end at the bottom."""
-    return torch.linspace(1, -1, GRID_PX)[:, None].expand(3, GRID_PX, GRID_PX)
+    return torch.linspace(1, -1, height)[:, None].expand(3, height, width)
+
+
+def _ramp_through(canvas: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """The ramp that lies nearest to a canvas: nobody scales it to the truth where nothing is aligned."""
+    ramp = _ramp(*canvas.shape[1:])
+    scale, shift = fit_affine(ramp, canvas, torch.ones_like(canvas, dtype=torch.bool))
+    return scale[:, None, None] * ramp + shift[:, None, None]
 
 
 def _facing_above_ground() -> Float[Tensor, "3 h w"]:

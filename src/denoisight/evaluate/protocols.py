@@ -21,11 +21,11 @@ from ..metrics.normals import BIN_DEG
 class Protocol:
     """One task on one list of images, and every choice that moves its numbers.
 
-    `data` and `split` name the images as `open_data` takes them, `count` and `list_hash` pin them down, and
-    where data are made on demand `data_version` and `size` (height, width) too. The prediction is brought to
-    the truth's size as `resize` says, then both are cut to `crop` (top, left, height, width). Depth is judged
-    strictly inside `range_m` after `alignment`, labels by `classes`. Both poolings are always reported;
-    `pooling` is the one to quote. None and () mean: does not apply.
+    `data` (a folder's name, or "scenes") and `split` name the images, `count` and `list_hash` pin them down,
+    and for scenes, made on demand, `data_version` and `size` (height, width) too. The prediction is brought
+    to the truth's size as `resize` says, then both are cut to `crop` (top, left, height, width). Depth is
+    judged strictly inside `range_m` after `alignment`, labels by `classes`. Both poolings are always
+    reported; `pooling` is the one to quote. None and () mean: does not apply.
     """
 
     name: str
@@ -81,7 +81,7 @@ def open_images(protocol: Protocol, data: str | Path | None = None) -> Reader:
     where, truths = data or protocol.data, (protocol.truth,)
     if protocol.size is None:
         return open_data(where, protocol.split, truths)
-    return open_data(where, protocol.split, truths, size=protocol.size)
+    return open_data(f"{where}:{protocol.count}", protocol.split, truths, size=protocol.size)
 
 
 ALIGNMENTS: dict[str, Alignment] = {"": "depth", "/metric": "none", "/disparity": "disparity", "/log": "log"}
@@ -115,13 +115,13 @@ class _Images:
 
 def _scenes(split: str, count: int, list_hash: str) -> _Images:
     return _Images(
-        f"scenes:{count}",
+        "scenes",
         split,
         count,
         list_hash,
         scenes.VERSION,
         size=(64, 64),
-        range_m=(1e-3, 40.0),
+        range_m=(0.1, 40.0),
         normals=True,
         classes=scenes.CLASSES,
     )

@@ -64,7 +64,7 @@ def count(
 ) -> Tally:
     """Counts of the reader's images at `indices`; the parts of several workers merge into one tally."""
     keys = reader.keys
-    tally = Tally([keys[i] for i in indices], _judge(protocol).scores)
+    tally = Tally([keys[i] for i in indices], scores_of(protocol))
     for chunk in progress([indices[i : i + batch] for i in range(0, len(indices), batch)]):
         samples = [reader[i] for i in chunk]
         predictions = predictor([sample.query for sample in samples], seed)
@@ -127,6 +127,11 @@ def summarize(
         keys=tally.keys,
         per_image={metric: values.tolist() for metric, values in tally.per_image().items()},
     )
+
+
+def scores_of(protocol: Protocol) -> Scores:
+    """What turns a protocol's counts, of any number of images, into its scores."""
+    return _judge(protocol).scores
 
 
 def _truth(sample: Sample, protocol: Protocol, kind: type[Annotation]) -> Annotation:

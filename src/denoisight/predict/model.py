@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,8 +55,19 @@ class Model:
         """Move to a device and precision ("fp32", "bf16", "fp16"), in place."""
         place = pick_device(str(device))
         for module in self.parts.modules().values():
-            module.to(place, DTYPES[dtype])
+            module.to(place)
+            if dtype != "fp32":
+                module.to(DTYPES[dtype])
         return self
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 over all weights in a fixed order: two models with one hash give the same answers."""
+        digest = hashlib.sha256()
+        for name, weights in sorted(self.parts.modules().state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weights.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def task(self, name: str, route: Route | None = None) -> tuple[Task, Route]:
         """A task and the route it will take. Raises `UsageError` where the model never learnt it."""

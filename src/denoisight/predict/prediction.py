@@ -44,14 +44,20 @@ class Prediction:
         out = Path(out)
         name = self.query.key or "image"
         written = write_annotation(out, f"{name}_{self.task}", self.annotation)
-        picture = out / f"{name}_{self.task}_colour.png"
-        write_png(picture, self.picture())
         if self.uncertainty is not None:
             spread = out / f"{name}_{self.task}_uncertainty.npy"
             with whole_file(spread) as temporary:
                 np.save(temporary, self.uncertainty.float().cpu().numpy())
             written.append(spread)
+        # The picture comes last: where it stands, everything does.
+        picture = _picture_path(out, name, self.task)
+        write_png(picture, self.picture())
         return [*written, picture]
+
+    @staticmethod
+    def is_saved(out: Path | str, key: str, task: str) -> bool:
+        """Whether an earlier `save` of this key and task was finished."""
+        return _picture_path(Path(out), key, task).exists()
 
     def picture(self) -> np.ndarray:
         """The annotation in colours, uint8 [h w 3]."""
@@ -61,3 +67,7 @@ class Prediction:
         buffer = BytesIO()
         Image.fromarray(self.picture()).save(buffer, format="PNG")
         return buffer.getvalue()
+
+
+def _picture_path(out: Path, key: str, task: str) -> Path:
+    return out / f"{key}_{task}_colour.png"

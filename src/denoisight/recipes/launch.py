@@ -44,6 +44,7 @@ class Trained:
     folder: Path
     best: dict[str, Any]
     seconds: float
+    is_main: bool
 
 
 def train(
@@ -134,7 +135,7 @@ def train(
         keep,
     )
     accelerator.end_training()
-    return Trained(out, run.state["best"] or {}, time.monotonic() - began)
+    return Trained(out, run.state["best"] or {}, time.monotonic() - began, accelerator.is_main_process)
 
 
 def _readers(recipe: Recipe) -> tuple[Reader, Reader]:

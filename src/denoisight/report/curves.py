@@ -10,16 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from .tables import Arm, Better, format_score, is_known
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 INK, FAINT, GRID = "#33383f", "#6b727c", "#d5d9de"
 LINES = ("#2166ac", "#c4581a", "#22834d", "#8a4fb0", "#a8780c", "#b0305c")
@@ -114,9 +113,10 @@ def bars(arms: Sequence[Arm], metric: str) -> str:
 
 
 def _points(records: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [(r["step"], r[name]) for r in records if is_known(r.get(name)) and is_known(r.get("step"))]
+    pairs = [(record["step"], record[name]) for record in records if record.get(name) is not None]
     steps, values = np.array(pairs, dtype=float).reshape(-1, 2).T
-    return steps, values
+    known = np.isfinite(values)
+    return steps[known], values[known]
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -133,14 +133,10 @@ def _colours(count: int) -> list[str]:
 
 
 def _style(salt: str) -> AbstractContextManager[None]:
-    from matplotlib import rc_context
-
     return rc_context({**STYLE, "svg.hashsalt": salt})
 
 
 def _canvas(x_label: str, y_label: str, height_in: float = HEIGHT_IN) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_label)

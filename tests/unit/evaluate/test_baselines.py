@@ -49,6 +49,15 @@ def test_the_ramp_is_far_at_the_top(task, far_is_large, protocols):
     assert falling.all() if far_is_large else not falling.any()
 
 
+def test_the_metric_ramp_lies_nearest_to_the_mean(training, protocols):
+    found = baselines(protocols["metric depth"], training)
+    ramp, mean = answer(found["vertical ramp"]).values, answer(found["mean training map"]).values
+    assert (ramp[0, 0] - ramp[-1, 0]).item() == pytest.approx(5, abs=0.3)
+    error = (ramp - mean).square().mean()
+    for other in (ramp + 0.1, ramp - 0.1, ramp * 1.05, ramp * 0.95):
+        assert error < (other - mean).square().mean()
+
+
 def test_most_frequent_classes(training, protocols):
     found = baselines(protocols["semantic"], training)
     votes = torch.stack([sample.truths["semantic"].ids for sample in training.samples])
@@ -91,6 +100,7 @@ def test_a_limit_takes_the_first_images(training, protocols):
 def test_without_training_images_only_what_needs_none(protocols):
     assert list(baselines(protocols["depth"], None)) == ["vertical ramp"]
     assert list(baselines(protocols["normals"], None)) == ["facing above ground"]
+    assert baselines(protocols["metric depth"], None) == {}
     assert baselines(protocols["semantic"], None) == {}
 
 

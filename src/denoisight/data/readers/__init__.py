@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ...annotations import Sample
 from ..info import DatasetInfo
@@ -14,6 +14,7 @@ from .folder import folder_info
 from .rgbd import is_rgbd, rgbd_info
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Samples in a fixed order, with keys that are unique and stay the same from run to run."""
 
@@ -21,7 +22,7 @@ class Reader(Protocol):
     def name(self) -> str: ...
 
     @property
-    def keys(self) -> tuple[str, ...]: ...
+    def keys(self) -> Sequence[str]: ...
 
     @property
     def truths(self) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def subfolders(folder: Path) -> list[Path]:
 def beside(images: Iterable[Path]) -> dict[Path, tuple[Path, str]]:
     """Those of `images` that are truths of others: {NAME_depth256.png: (NAME.jpg, "depth256")}."""
     images = list(images)
-    by_stem = {path.with_suffix(""): path for path in images}
+    by_stem = {path.with_suffix(""): path for path in images if path.suffix.lower() in IMAGE_SUFFIXES}
     found = {}
     for path in images:
         stem, _, ending = path.stem.rpartition("_")
@@ -109,7 +109,7 @@ def read_metadata(path: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
     """The lines of a `metadata.jsonl` that are objects with a file_name, and what is wrong with others."""
     rows, faults = [], []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         return [], [Problem(path, "metadata", f"{path} cannot be read ({error})", "mend or remove it")]
     for number, line in enumerate(lines, 1):
@@ -212,8 +212,9 @@ def _visible(path: Path) -> bool:
 
 
 def _exacter(known: TruthFile | None, new: TruthFile) -> TruthFile:
-    """An array file is exact; the picture of the same name beside it is for looking at."""
-    return known if known is not None and known.path.suffix in ARRAY_SUFFIXES else new
+    """Arrays with a validity before arrays before pictures, which beside an array are for looking at."""
+    order = dict(zip(ARRAY_SUFFIXES, (0, 1), strict=True))
+    return min(filter(None, (known, new)), key=lambda file: order.get(file.path.suffix, 2))
 
 
 def _without_image_folder(path: Path) -> str:

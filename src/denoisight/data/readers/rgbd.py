@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import DataError
-from ..info import DatasetInfo, read_json
+from ..info import DatasetInfo, positive, read_json
 
 
 def is_rgbd(root: Path) -> bool:
@@ -18,7 +17,6 @@ def is_rgbd(root: Path) -> bool:
 def rgbd_info(root: Path) -> DatasetInfo:
     """Metric depth alone; `DataError` where `meta.json` gives no usable scale."""
     meta = read_json(root / "meta.json") if (root / "meta.json").is_file() else {}
-    scale = meta.get("depth_scale", 1000) if isinstance(meta, dict) else None
-    if not isinstance(scale, (int, float)) or not scale > 0:
-        raise DataError(f"{root / 'meta.json'} gives no positive depth_scale; write 1000 for millimetres.")
-    return DatasetInfo(depth_scale=float(scale), kinds={"depth": "depth"})
+    stated = meta.get("depth_scale", 1000) if isinstance(meta, dict) else None
+    scale = positive(root / "meta.json", "depth_scale", stated)
+    return DatasetInfo(depth_scale=scale, kinds={"depth": "depth"})

@@ -105,9 +105,9 @@ def _rings(*levels: float) -> ndarray:
 BODIES: dict[str, Body] = {
     "box": Body(_AXES, np.ones(6, np.float32), _CUBE),
     "sphere": Body(_AXES[:0], floats([]), _CUBE, floats([1, 1, 1])),
-    "cylinder": Body(_AXES[2:4], np.ones(2, np.float32), _rings(-1, 1), floats([1, 0, 1])),
+    "cylinder": Body(_AXES[2:4], np.ones(2, np.float32), _rings(-1.0, 1.0), floats([1, 0, 1])),
     "cone": Body(
-        _AXES[2:4], floats([0, 1]), np.vstack([_rings(-1), floats([[0, 0, 0]])]), floats([1, -1, 1]), 0.0
+        _AXES[2:4], floats([0, 1]), np.vstack([_rings(-1.0), floats([[0, 0, 0]])]), floats([1, -1, 1]), 0.0
     ),
     "pyramid": Body(
         np.vstack([_ROOF, _ROOF[:, [2, 1, 0]], _AXES[3:4]]),
@@ -119,6 +119,6 @@ BODIES: dict[str, Body] = {
         floats([1, 1, 0, 1, 1]),
         floats([[1, 0, 1], [1, 0, -1], [-1, 0, 1], [-1, 0, -1], [0, 1, 1], [0, 1, -1]]),
     ),
-    "dome": Body(_AXES[3:4], floats([0]), _rings(0, 1), floats([1, 1, 1])),
+    "dome": Body(_AXES[3:4], floats([0]), _rings(0.0, 1.0), floats([1, 1, 1])),
 }
 """The kinds of things. Unit size: sides, radii and heights are 1 or 2, and are scaled along each axis."""

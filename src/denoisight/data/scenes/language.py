@@ -7,7 +7,7 @@ positions and depths are compared `DOUBT` more leniently or more strictly.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -66,7 +66,8 @@ class Noun:
         return sum(word is not None for word in (self.size, self.colour, self.kind))
 
     def fits(self, thing: Seen) -> bool:
-        return self.shared(thing) == len(self)
+        said = ((self.size, thing.size), (self.colour, thing.colour), (self.kind, thing.kind))
+        return all(word in (None, truth) for word, truth in said)
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def find(phrase: Phrase, seen: Sequence[Seen], slack: float = 0.0) -> list[int]:
     """The ids of the things that a phrase fits, with positions and depths taken `slack` more leniently."""
     named = [s for s in seen if phrase.noun.fits(s)]
     if phrase.place:
-        value = PLACES[phrase.place]
-        return [s.id for s in named if all(value(s) <= value(o) + slack for o in named if o is not s)]
+        values = {s.id: PLACES[phrase.place](s) for s in named}
+        return [id for id, v in values.items() if all(v <= o + slack for i, o in values.items() if i != id)]
     if phrase.relation:
         anchors = _anchors(phrase, seen)
         if len(anchors) != 1:
@@ -142,13 +143,12 @@ def refer(seen: Sequence[Seen], seed: int) -> tuple[Expression, ...]:
 
 def describe(scene: Scene, seen: Sequence[Seen]) -> str:
     """One sentence without a verb: things that are alike are counted, larger groups of pixels come first."""
-    groups: Counter[tuple[str, str]] = Counter()
-    areas: Counter[tuple[str, str]] = Counter()
+    areas: dict[str, list[float]] = defaultdict(list)
     for s in seen:
         if s.area >= LEAST_AREA:
-            groups[s.colour, s.kind] += 1
-            areas[s.colour, s.kind] += s.area  # type: ignore[assignment]
-    parts = [_count(groups[name], " ".join(name)) for name, _ in areas.most_common()] or ["nothing"]
+            areas[f"{s.colour} {s.kind}"].append(s.area)
+    largest_first = sorted(areas, key=lambda name: -sum(areas[name]))
+    parts = [_count(len(areas[name]), name) for name in largest_first] or ["nothing"]
     things = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
     ground = _GROUNDS[scene.planes[0].material.texture]
     place = "floor in a room" if scene.setting == "room" else "ground outdoors"
@@ -172,7 +172,7 @@ def _phrases(target: Seen, seen: Sequence[Seen], spoken_of: Sequence[Seen]) -> I
         names = (Noun(kind=anchor.kind), Noun(colour=anchor.colour, kind=anchor.kind))
         name = next((n for n in names if sum(map(n.fits, seen)) == 1), None)
         if name and anchor is not target:
-            held = [relation for relation, measure in RELATIONS.items() if measure(target, anchor) < 0]
+            held = [relation for relation, measure in RELATIONS.items() if measure(target, anchor) < -DOUBT]
             for noun, relation in product(several, held):
                 if noun.kind:
                     yield Phrase(noun, None, relation, name)
@@ -185,13 +185,10 @@ def _without_a_word(noun: Noun) -> Iterator[Noun]:
 
 
 def _express(phrase: Phrase, target: Seen, seen: Sequence[Seen]) -> Expression:
-    anchors = _anchors(phrase, seen)
+    related = find(replace(phrase, noun=Noun()), seen) if phrase.relation else []
 
     def shared(thing: Seen) -> int:
-        related = (
-            phrase.relation and thing is not anchors[0] and RELATIONS[phrase.relation](thing, anchors[0]) < 0
-        )
-        return phrase.noun.shared(thing) + bool(related)
+        return phrase.noun.shared(thing) + (thing.id in related)
 
     words = len(phrase.noun) + bool(phrase.place or phrase.relation)
     others = sorted((s for s in seen if s is not target and shared(s)), key=lambda s: (-shared(s), s.id))

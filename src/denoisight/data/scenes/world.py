@@ -21,10 +21,8 @@ FIELD_M = 60.0
 
 def draw_scene(seed: int, index: int, shifted: bool = False) -> Scene:
     """The scene of this index; `shifted` ones have textures, lights and clutter that others never have."""
-    place, looks, light, film = (
-        Generator(PCG64(SeedSequence(item_seed(seed, f"scenes/{index}"), spawn_key=(part,))))
-        for part in range(4)
-    )
+    root = item_seed(seed, f"scenes/{index}")
+    place, looks, light, film = (Generator(PCG64(SeedSequence(root, spawn_key=(part,)))) for part in range(4))
     indoors = place.random() < 0.6
     camera = _draw_camera(place)
     room = _draw_room(place, camera) if indoors else Room(-FIELD_M, FIELD_M, -FIELD_M, FIELD_M, np.inf)
@@ -67,7 +65,7 @@ def _draw_room(rng: Generator, camera: Camera) -> Room:
 
 
 def _draw_planes(rng: Generator, room: Room, indoors: bool, shifted: bool) -> tuple[Plane, ...]:
-    ground = Plane("ground", (0, -1, 0), 0.0, draw_surface(rng, GROUNDS[indoors], shifted))
+    ground = Plane("ground", (0.0, -1.0, 0.0), 0.0, draw_surface(rng, GROUNDS[indoors], shifted))
     if not indoors:
         return (ground,)
     paper = draw_surface(rng, WALLS, shifted)
@@ -75,11 +73,11 @@ def _draw_planes(rng: Generator, room: Room, indoors: bool, shifted: bool) -> tu
     white = draw_surface(rng, WALLS, shifted, plain=True)
     return (
         ground,
-        Plane("wall", (-1, 0, 0), -room.left, paper),
-        Plane("wall", (1, 0, 0), room.right, accent),
-        Plane("wall", (0, 0, -1), -room.back, paper),
-        Plane("wall", (0, 0, 1), room.front, accent if rng.random() < 0.3 else paper),
-        Plane("ceiling", (0, 1, 0), room.height, white),
+        Plane("wall", (-1.0, 0.0, 0.0), -room.left, paper),
+        Plane("wall", (1.0, 0.0, 0.0), room.right, accent),
+        Plane("wall", (0.0, 0.0, -1.0), -room.back, paper),
+        Plane("wall", (0.0, 0.0, 1.0), room.front, accent if rng.random() < 0.3 else paper),
+        Plane("ceiling", (0.0, 1.0, 0.0), room.height, white),
     )
 
 

@@ -1,0 +1,26 @@
+"""denoisight config"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..recipes.base import Recipe
+from .train import compose
+
+
+def show(
+    task: str = "",
+    *,
+    recipe: str = "adapt",
+    config: Path | None = None,
+    changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
+) -> None:
+    """Print a recipe as YAML, with --config and flags applied: what `denoisight train` with the same words would run."""
+    print(compose(recipe, task, changes, config).to_yaml(), end="")
+
+
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors that check --config files."""
+    print(json.dumps(Recipe.model_json_schema(), indent=2))

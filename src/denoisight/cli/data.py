@@ -1,0 +1,82 @@
+"""denoisight data"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..errors import DataError, UsageError
+
+Out = Annotated[Path, Parameter(name=("--out", "-o"))]
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+def list_readers() -> None:
+    """Print the kinds of folders that can be read, and the protocols with the data that they judge."""
+    from ..data.readers import READERS
+    from ..evaluate.protocols import PROTOCOLS
+
+    print("folders   ", ", ".join(READERS))
+    print("scenes    ", "train, val, test, shifted")
+    for name, protocols in PROTOCOLS.items():
+        for protocol in protocols:
+            print(f"protocol   {name:22} {protocol.task:9} {protocol.count:4} images of {protocol.data} ({protocol.split})")
+
+
+def validate(folder: Path, *, reader: str | None = None, json_: AsJson = False) -> None:
+    """List every bad item of a folder; exits 3 if there is one."""
+    from ..data.check import validate as find_problems
+
+    problems = find_problems(folder, reader)
+    if json_:
+        print(json.dumps([vars(problem) for problem in problems], indent=2, default=str))
+    else:
+        for problem in problems:
+            print(problem)
+    if problems:
+        raise DataError(f"{len(problems)} problems in {folder}.")
+    print("Every item can be used.")
+
+
+def stats(data: str, *, split: str = "train", json_: AsJson = False) -> None:
+    """Print count, sizes, mean colour, depth range and class shares."""
+    import yaml
+
+    from ..data.open import open_data
+    from ..data.stats import statistics
+
+    numbers = statistics(open_data(data, split))
+    print(json.dumps(numbers, indent=2) if json_ else yaml.safe_dump(numbers, sort_keys=False).rstrip())
+
+
+def preview(data: str = "scenes:16", *, split: str = "train", num: int = 8, out: Out = Path("preview.png"), res: int = 128) -> None:
+    """Draw the first pictures with all their truths as one contact sheet."""
+    from ..data.images import write_png
+    from ..data.open import open_data
+    from ..render import colour, contact_sheet, to_rgb
+
+    reader = open_data(data, split, size=(res, res))
+    samples = [reader[i] for i in range(min(num, len(reader)))]
+    rows = [[to_rgb(s.image), *(colour(truth) for truth in s.truths.values())] for s in samples]
+    write_png(out, contact_sheet(rows, ["image", *samples[0].truths]))
+    print(out)
+
+
+def render(*, out: Out, split: str = "train", num: int = 100, res: str = "64", seed: int = 0) -> None:
+    """Write procedural scenes to disk as a labelled folder; the same command goes on where it was stopped.
+
+    Parameters
+    ----------
+    res
+        Size in pixels: a side, or WIDTHxHEIGHT.
+    """
+    from ..data.render import render_scenes
+
+    sides = res.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) >= 8 for side in sides):
+        raise UsageError(f"--res {res} is no size; write 64 or 320x240, at least 8 pixels a side.")
+    written = render_scenes(out, split, num, (int(sides[-1]), int(sides[0])), seed)
+    print(f"{written} new scenes in {out / split}")
+
+

@@ -1,0 +1,91 @@
+"""denoisight evaluate"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    model: str = "embedded",
+    *,
+    protocol: str = "",
+    task: str = "all",
+    data: str = "",
+    split: str = "test",
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    steps: int | None = None,
+    ensemble: int = 1,
+    res: int | None = None,
+    route: Literal["denoise", "readout"] | None = None,
+    seed: int = 0,
+    batch: int = 16,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    device: str = "auto",
+    threads: int = 0,
+    limit: int | None = None,
+    partial: Annotated[bool, Parameter(negative="")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+) -> None:
+    """Judge a model by a frozen protocol, beside trivial baselines that never look at the picture.
+
+    Parameters
+    ----------
+    model
+        "embedded", a model folder or a run folder.
+    protocol
+        scenes/test, camvid-240/test, kitchen/test, ...; without one, the folder named by --data is judged.
+    data
+        Where the protocol's images lie (default: where the run found them, or DENOISIGHT_DATA_DIR).
+    out
+        Folder for results.json, per_image.csv and report.html (default: evaluation/PROTOCOL in the run folder,
+        else runs/evaluation/...).
+    limit
+        Judge the first images only; needs --partial, and the result says so.
+    partial
+        Accept images that are not the protocol's whole list.
+    """
+    import torch
+
+    from ..predict.model import load
+    from ..recipes.judge import judge
+    from ..recipes.pages import evaluation_page
+    from ..report.page import write_page
+    from ..report.tables import score_tables, terminal
+
+    if threads:
+        torch.set_num_threads(threads)
+    judged = judge(
+        load(model, device, precision),
+        model,
+        protocol=protocol,
+        task=task,
+        data=data,
+        split=split,
+        route=route,
+        steps=steps,
+        ensemble=ensemble,
+        res=res,
+        seed=seed,
+        batch=batch,
+        limit=limit,
+        partial=partial,
+        quiet=quiet,
+    )
+    run = Path(model) if Path(model).is_dir() else Path("runs") / model
+    folder = out or run / "evaluation" / (protocol or f"own-{split}").replace("/", "-")
+    judged.results.write(folder)
+    write_page(folder / "report.html", evaluation_page(judged, " ".join(["denoisight", *sys.argv[1:]])))
+    if json_:
+        print(judged.results.model_dump_json(indent=2))
+    else:
+        from rich.console import Console
+
+        for table in score_tables(judged.results.results, judged.baselines):
+            Console().print(terminal(table))
+    log.info("Wrote results.json, per_image.csv and report.html into %s.", folder)

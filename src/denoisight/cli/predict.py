@@ -1,0 +1,103 @@
+"""denoisight predict"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ..errors import DataError, UsageError, shortlist
+
+log = logging.getLogger(__name__)
+
+
+def predict(
+    *inputs: str,
+    task: str = "depth",
+    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("out"),
+    model: str = "embedded",
+    steps: int | None = None,
+    ensemble: int = 1,
+    res: int | None = None,
+    route: Literal["denoise", "readout"] | None = None,
+    prompt: str = "",
+    seed: int = 0,
+    batch: int = 8,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    device: str = "auto",
+    threads: int = 0,
+    overwrite: bool = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+) -> None:
+    """Predict for files, folders, globs, .txt lists and .jsonl lists; what is done already is skipped.
+
+    For each picture and task: exact values (16-bit PNG and float .npy or .npz, or an indexed PNG of labels) and a
+    coloured picture. A picture that cannot be read is named at the end (exit 3); the others are finished.
+
+    Parameters
+    ----------
+    inputs
+        Pictures, folders, globs, or lists of them. `NAME_*.png` beside `NAME.jpg` is a truth and left out.
+    task
+        depth, normals or semantic; several with commas; all.
+    steps
+        Denoising steps (default: the model's own).
+    ensemble
+        Members that are merged into one answer, with a map of uncertainty.
+    res
+        Longest side in pixels at which the network works; 0 for the picture's own (default: the model's).
+    overwrite
+        Predict again what is done already.
+    """
+    if not inputs:
+        raise UsageError("No pictures were named; give files, folders or globs: denoisight predict photos/ -o out")
+    from ..data.inputs import find_images
+
+    found = find_images(inputs)
+    for note in found.notes:
+        log.info("%s", note)
+
+    import torch
+
+    from ..annotations import Query
+    from ..data.images import read_image
+    from ..predict.model import load
+    from ..predict.prediction import Prediction
+
+    if threads:
+        torch.set_num_threads(threads)
+    asked = load(model, device, precision)
+    names = list(asked.tasks) if task == "all" else task.split(",")
+    for name in names:
+        asked.task(name, route)
+    log.info("device %s, %d threads, seed %d, %d pictures, into %s", asked.parts.backbone.device, torch.get_num_threads(), seed, len(found.items), out)
+
+    written: list[str] = []
+    bad: dict[str, str] = {}
+    skipped = 0
+    for name in names:
+        todo = [i for i in found.items if overwrite or not Prediction.is_saved(out, i.key, name)]
+        skipped += len(found.items) - len(todo)
+        for start in range(0, len(todo), batch):
+            queries = []
+            for item in todo[start : start + batch]:
+                try:
+                    queries.append(Query(read_image(item.path), prompt or item.text, item.key))
+                except DataError as error:
+                    bad[item.key] = str(error)
+            stream = asked.stream(queries, name, steps=steps, ensemble=ensemble, res=res, route=route, seed=seed, batch=batch)
+            for prediction in stream:
+                written += [str(path) for path in prediction.save(out)]
+            if not quiet and queries:
+                log.info("%s: %d of %d", name, start + len(queries), len(todo))
+    if json_:
+        json.dump({"written": written, "skipped": skipped, "failed": bad}, sys.stdout, indent=2)
+        print()
+    if skipped:
+        log.info("%d were done already and skipped; predict them again with --overwrite.", skipped)
+    if bad:
+        raise DataError(f"{len(bad)} of {len(found.items)} pictures could not be read; the others are in {out}. {shortlist(bad.values())}")
+    log.info("Wrote %d files into %s.", len(written), out)

@@ -1,0 +1,163 @@
+"""The report pages: what runs and evaluations left behind, put into words, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import DataError
+from ..evaluate.results import Result
+from ..evaluate.run import count_image
+from ..predict.model import Model, load
+from ..report.curves import denoising_curve, learning_curves
+from ..report.page import Page, Plot, describe, write_page
+from ..report.panels import Panels, choose, panel_legends, panel_row
+from ..report.tables import score_tables
+from ..train.validate import CHOOSE_BY
+from .base import read_yaml
+from .judge import Case, Judged, judge
+
+CURVE_IMAGES = 32
+"""How many images the curve over denoising steps is made from."""
+
+
+def evaluation_page(judged: Judged, command: str) -> Page:
+    """Scores beside baselines, pictures of the best, worst and random images, the score at every denoising step."""
+    own = [r for r in judged.results.results if r.predictor not in judged.baselines]
+    return Page(
+        title=f"{judged.model.name} by {own[0].protocol.name}",
+        lead=_lead(judged.results.results, judged.baselines),
+        command=command,
+        facts=describe(own[0]),
+        tables=score_tables(judged.results.results, judged.baselines),
+        plots=tuple(plot for case in judged.cases for plot in _step_plots(judged, case)),
+        panels=tuple(_panels(judged, case, result) for case, result in zip(judged.cases, own, strict=True)),
+    )
+
+
+def run_page(folder: Path, judged: Judged, command: str, facts: Mapping[str, str]) -> Page:
+    """A training run: the same for its held-out images, after its learning curves."""
+    page = evaluation_page(judged, command)
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    curves = [Plot("Training loss", learning_curves({"loss": records}, "loss"), "Training loss against the step.")]
+    for name in dict.fromkeys(key for record in records for key in record if key.startswith("val/") and key != "val/badness"):
+        curves.append(Plot(f"Validation {name[4:]}", learning_curves({"validation": records}, name), f"{name[4:]} on the validation images against the step."))
+    return Page(
+        title=f"Training {', '.join(judged.model.tasks)}",
+        lead=page.lead,
+        command=command,
+        facts={**facts, **page.facts},
+        tables=page.tables,
+        plots=(*curves, *page.plots),
+        panels=page.panels,
+        notes=page.notes,
+    )
+
+
+def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
+    """Judge a run's best model on its own held-out images and write the page. Raises `DataError` for no run."""
+    if not (folder / "config.yaml").exists() or not (folder / "model").is_dir():
+        raise DataError(f"{folder} is no finished run: it needs config.yaml and model/, which `denoisight train` writes.")
+    recipe = read_yaml(folder / "config.yaml")
+    data = str(recipe["data"])
+    scenes = data.startswith("scenes")
+    judged = judge(
+        load(folder),
+        str(folder),
+        protocol="scenes/val" if scenes else "",
+        split="test",
+        quiet=quiet,
+    )
+    judged.results.write(folder)
+    env = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    facts = {
+        "device": f"{env['device']}, {env['threads']} threads",
+        "recipe": str(recipe["recipe"]),
+        "data": "scenes" if scenes else Path(data).name,
+        "started from": str(recipe["model"]),
+        **{f"trained: {k}": str(v) for k, v in judged.model.parts.config.provenance.items()},
+    }
+    words = ["denoisight", *env["command"][1:]]
+    write_page(out, run_page(folder, judged, " ".join(words), facts))
+    return out
+
+
+def denoising_scores(model: Model, case: Case, options: Mapping[str, Any], steps: int, images: int) -> np.ndarray:
+    """The deciding score of the clean estimate after each step, [images, steps]."""
+    task = case.protocol.task
+    metric = CHOOSE_BY[task][0]
+    samples = [case.reader[i] for i in range(min(images, len(case.reader)))]
+    asked = {**options, "steps": steps, "route": "denoise", "trajectory": True, "ensemble": 1}
+    rows = []
+    for sample, prediction in zip(samples, model.stream([s.query for s in samples], task, **asked), strict=True):
+        counted = [count_image(stage, sample, case.protocol) for stage in prediction.trajectory]
+        rows.append([float(_score(counts, case)[metric]) for counts in counted])
+    return np.array(rows)
+
+
+def _score(counts: dict[str, torch.Tensor], case: Case) -> dict[str, torch.Tensor]:
+    from ..evaluate.run import scores_of
+
+    return scores_of(case.protocol)(counts)
+
+
+def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
+    """Empty where the task is read out in one pass."""
+    task = case.protocol.task
+    if task not in judged.model.denoises or judged.options["route"] == "readout":
+        return ()
+    metric, sign = CHOOSE_BY[task]
+    steps = max(8, judged.model.parts.config.steps)
+    scores = denoising_scores(judged.model, case, judged.options, steps, CURVE_IMAGES)
+    svg = denoising_curve({judged.model.name: scores}, metric, "lower" if sign > 0 else "higher")
+    return (
+        Plot(
+            f"{task}: {metric} against the denoising step",
+            svg,
+            f"{metric} of the clean estimate after each of {steps} denoising steps.",
+            f"Score of the clean estimate after each of {steps} steps, on {len(scores)} images.",
+        ),
+    )
+
+
+def _panels(judged: Judged, case: Case, result: Result) -> Panels:
+    task = case.protocol.task
+    metric, sign = CHOOSE_BY[task]
+    scores = dict(zip(result.keys, result.per_image[metric], strict=True))
+    chosen = choose(scores, "lower" if sign > 0 else "higher", seed=result.seed)
+    index = {key: i for i, key in enumerate(case.reader.keys)}
+    rows, truths = [], []
+    for kind in ("best", "worst", "random"):
+        keys = getattr(chosen, kind)
+        samples = [case.reader[index[key]] for key in keys]
+        answers = judged.model.stream([s.query for s in samples], task, seed=result.seed, **judged.options)
+        for sample, answer in zip(samples, answers, strict=True):
+            truth = sample.truths[case.protocol.truth]
+            truths.append(truth)
+            caption = f"{kind}: {sample.key}, {metric} {scores[sample.key]:.3f}"
+            rows.append(panel_row(caption, sample.image, answer.annotation, truth, case.protocol.alignment))
+    return Panels(f"{task}: best, worst and random images", tuple(rows), panel_legends(truths))
+
+
+def _lead(results: Sequence[Result], trivial: frozenset[str]) -> str:
+    """One sentence a task: the deciding score, beside the best trivial baseline's."""
+    sentences = []
+    for task in dict.fromkeys(r.protocol.task for r in results):
+        metric, sign = CHOOSE_BY[task]
+        rivals = [r for r in results if r.protocol.task == task and r.predictor in trivial]
+        mine = next(r for r in results if r.protocol.task == task and r.predictor not in trivial)
+        value = mine.headline[metric].value
+        known = [(sign * (r.headline[metric].value or 0.0), r) for r in rivals]
+        text = f"{task}: {metric} {value:.3f}" if value is not None else f"{task}: no score"
+        if known:
+            _, best = min(known, key=lambda pair: pair[0])
+            text += f" (best trivial baseline, {best.predictor}: {best.headline[metric].value:.3f})"
+        sentences.append(text)
+    return "; ".join(sentences) + "."
+
+

@@ -1,0 +1,174 @@
+"""What every reader promises, on small folders made here and on real ones where they lie at hand."""
+
+import json
+import os
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from denoisight.annotations import IGNORE, Depth, Labels, Normals
+from denoisight.data.check import validate
+from denoisight.data.files import write_annotation
+from denoisight.data.images import write_png
+from denoisight.data.open import open_data, subset
+from denoisight.data.readers import READERS, Reader
+from denoisight.data.readers.camvid import CLASSES
+from denoisight.errors import DataError, UsageError
+
+SHARED = Path(
+    os.environ.get("DENOISIGHT_SHARED_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data"
+)
+REAL = {"camvid_240x180": "camvid", "kitchen_rgbd_272x208": "rgbd", "kitti_object": "folder"}
+SIZE = (6, 8)
+
+
+def draw() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def make_photo(path: Path) -> None:
+    write_png(path, draw().integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+
+
+def make_folder(root: Path) -> None:
+    for i in range(40):
+        make_photo(root / "rgb" / f"{i:03d}.png")
+        write_annotation(root / "depth", f"{i:03d}", Depth.of(torch.full(SIZE, 1.0 + i)))
+        write_annotation(root / "normals", f"{i:03d}", Normals.of(torch.ones(3, *SIZE)))
+        write_png(root / "label" / f"{i:03d}.png", np.full(SIZE, i % 3, np.uint8))
+
+
+def make_camvid(root: Path) -> None:
+    for split, clip in [("train", "0001TP_0"), ("val", "0016E5_0"), ("test", "0006R0_f0")]:
+        for i in range(5):
+            make_photo(root / split / "image" / f"{clip}{i}.png")
+            write_png(root / split / "label" / f"{clip}{i}.png", draw().integers(0, 12, SIZE, dtype=np.uint8))
+
+
+def make_rgbd(root: Path) -> None:
+    for i in range(40):
+        make_photo(root / "image" / f"{i:06d}.png")
+        write_png(root / "depth" / f"{i:06d}.png", np.full(SIZE, 5000 * (i % 2 + 1), np.uint16))
+    (root / "meta.json").write_text(json.dumps({"depth_scale": 5000}))
+
+
+MADE: dict[str, Callable[[Path], None]] = {"folder": make_folder, "camvid": make_camvid, "rgbd": make_rgbd}
+
+
+@pytest.fixture(scope="module", params=[*MADE, "scenes", *REAL])
+def spec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if request.param == "scenes":
+        return "scenes:5"
+    if request.param in REAL:
+        if not (SHARED / request.param).is_dir():
+            pytest.skip(f"{request.param} is not in DENOISIGHT_SHARED_DATA")
+        return str(SHARED / request.param)
+    root = tmp_path_factory.mktemp(request.param)
+    MADE[request.param](root)
+    return str(root)
+
+
+def test_the_made_folders_cover_the_table() -> None:
+    assert set(MADE) == set(READERS)
+
+
+def test_samples_are_what_the_reader_says(spec: str) -> None:
+    reader = open_data(spec, "train")
+    assert isinstance(reader, Reader)
+    assert len(reader) == len(reader.keys) > 0
+    for i in (0, len(reader) - 1):
+        sample = reader[i]
+        assert sample.key == reader.keys[i]
+        assert 0 <= sample.image.min() <= sample.image.max() <= 1
+        assert set(sample.truths) == set(reader.truths)
+        for annotation in sample.truths.values():
+            assert annotation.size == sample.size
+        if isinstance(labels := sample.truths.get("semantic"), Labels):
+            assert labels.classes == reader.classes
+            assert set(labels.ids.unique().tolist()) <= {*range(len(reader.classes)), IGNORE}
+        else:
+            assert reader.classes == ()
+
+
+def test_keys_are_unique_and_stay(spec: str) -> None:
+    keys = list(open_data(spec, "train").keys)
+    assert len(set(keys)) == len(keys)
+    assert keys == list(open_data(spec, "train").keys)
+
+
+def test_splits_share_nothing(spec: str) -> None:
+    keys = {split: set(open_data(spec, split).keys) for split in ("train", "val", "test")}
+    assert all(keys.values())
+    for one, other in combinations(keys, 2):
+        assert keys[one].isdisjoint(keys[other])
+
+
+def test_subsets_are_nested_and_keep_their_samples(spec: str) -> None:
+    reader = open_data(spec, "train")
+    larger, smaller = subset(reader, 4), subset(reader, 2)
+    assert isinstance(larger, Reader)
+    assert len(larger) == 4 and set(smaller.keys) < set(larger.keys) < set(reader.keys)
+    assert smaller[1].key == smaller.keys[1]
+    assert subset(reader, [1, 0]).keys == (reader.keys[1], reader.keys[0])
+    with pytest.raises(UsageError, match="1 to that many"):
+        subset(reader, len(reader) + 1)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    MADE[name](tmp_path)
+    victim = next(path for path in sorted(tmp_path.rglob("*.png")) if path.parent.name in ("depth", "label"))
+    victim.write_bytes(victim.read_bytes()[:40])
+    with pytest.raises(DataError, match=victim.name):
+        for sample in open_data(str(tmp_path), "all"):
+            assert sample.truths
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_each_reader_recognises_its_folder_and_can_be_named(tmp_path: Path, name: str) -> None:
+    MADE[name](tmp_path)
+    assert open_data(str(tmp_path), "train").name == name
+    assert open_data(f"{name}:{tmp_path}", "train").name == name
+
+
+def test_camvid_has_eleven_classes_and_ignores_the_twelfth(tmp_path: Path) -> None:
+    make_camvid(tmp_path)
+    reader = open_data(str(tmp_path), "test")
+    assert reader.classes == CLASSES and len(CLASSES) == 11
+    values = torch.from_numpy(draw().integers(0, 12, SIZE, dtype=np.uint8)).long()
+    assert torch.equal(reader[0].truths["semantic"].ids, torch.where(values == 11, IGNORE, values))
+
+
+def test_rgbd_takes_its_scale_from_the_description(tmp_path: Path) -> None:
+    make_rgbd(tmp_path)
+    assert open_data(str(tmp_path), "all")[1].truths["depth"].values.unique().tolist() == [2]
+    (tmp_path / "meta.json").write_text('{"depth_scale": "mm"}')
+    with pytest.raises(DataError, match=r"meta\.json gives depth_scale 'mm'"):
+        open_data(str(tmp_path), "all")
+
+
+@pytest.mark.parametrize(
+    ("folder", "counts"), [("camvid_240x180", (266, 101, 101)), ("kitchen_rgbd_272x208", (96, 9, 39))]
+)
+def test_real_folders_have_their_known_splits(folder: str, counts: tuple[int, ...]) -> None:
+    if not (SHARED / folder).is_dir():
+        pytest.skip(f"{folder} is not in DENOISIGHT_SHARED_DATA")
+    readers = [open_data(str(SHARED / folder), split) for split in ("train", "val", "test")]
+    assert tuple(map(len, readers)) == counts
+    assert {reader.name for reader in readers} == {REAL[folder]}
+    if folder == "camvid_240x180":
+        assert {key[:6] for key in readers[2].keys} == {"0006R0"}
+
+
+def test_kitti_depth_is_in_metres_and_validates() -> None:
+    if not (SHARED / "kitti_object").is_dir():
+        pytest.skip("kitti_object is not in DENOISIGHT_SHARED_DATA")
+    reader = open_data(str(SHARED / "kitti_object"), "all")
+    depth = reader[0].truths["depth"]
+    assert 3 < depth.values[depth.valid].median() < 40
+    assert any("NAME_depth256" in note for note in reader.notes)
+    assert validate(SHARED / "kitti_object") == []
