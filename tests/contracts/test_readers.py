@@ -114,8 +114,16 @@ def test_subsets_are_nested_and_keep_their_samples(spec: str) -> None:
     assert len(larger) == 4 and set(smaller.keys) < set(larger.keys) < set(reader.keys)
     assert smaller[1].key == smaller.keys[1]
     assert subset(reader, [1, 0]).keys == (reader.keys[1], reader.keys[0])
+    assert list(larger.keys) == [key for key in reader.keys if key in set(larger.keys)]
     with pytest.raises(UsageError, match="1 to that many"):
         subset(reader, len(reader) + 1)
+
+
+def test_a_subset_does_not_hang_on_the_order(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    reader = open_data(str(tmp_path), "all")
+    turned = subset(reader, range(len(reader))[::-1])
+    assert set(subset(turned, 5).keys) == set(subset(reader, 5).keys)
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -30,6 +30,7 @@ def train(
     overwrite: bool = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
     no_progress: Annotated[bool, Parameter(negative="")] = False,
+    no_report: Annotated[bool, Parameter(negative="")] = False,
     changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
 ) -> None:
     """Teach a model a task from a folder of labelled images.
@@ -48,6 +49,8 @@ def train(
         Go on with the run in --out: "latest", or a checkpoint's folder.
     overwrite
         Replace what stands in --out.
+    no_report
+        Leave out judging the best model on the held-out images and the report.
     """
     composed = compose(recipe, task, changes, config)
     if not composed.tasks:
@@ -60,4 +63,5 @@ def train(
         resume=resume,
         overwrite=overwrite,
         quiet=quiet or no_progress,
+        report=not no_report,
     )

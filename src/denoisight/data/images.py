@@ -31,7 +31,7 @@ def read_image(path: Path | str) -> Float[Tensor, "3 h w"]:
 
 
 def picture_tensor(picture: Image.Image, name: Path | str = "The picture") -> Float[Tensor, "3 h w"]:
-    """A PIL picture as RGB in [0, 1], by the rules of `read_image`; it is not turned. Errors call it `name`."""
+    """A PIL picture as RGB in [0, 1], by the rules of `read_image`, but not turned; errors call it `name`."""
     if picture.mode == "F":
         says = "holds floating point numbers, not brightness"
         raise bad_file(name, "wrong dtype", says, "give it 8 or 16 bits a channel")

@@ -63,16 +63,18 @@ def judge(
     limit: int | None = None,
     partial: bool = False,
     quiet: bool = False,
+    trivial: bool = True,
 ) -> Judged:
     """Judge by a named protocol, or by the `split` of the user's own `data`; `task` "all" is all that fit.
 
-    `name` is what the model was called: a run folder tells where its data lie. Raises `UsageError` for a task that
+    `name` is what the model was called: a run folder tells where its data lie. `trivial`: beside the trivial
+    baselines. Raises `UsageError` for a task that
     the protocol or the model lacks, `DataError` where the images are not found, `ProtocolError` for a part of them.
     """
     cases = tuple(_cases(model, name, protocol, task, data, split))
     options = {"route": route, "steps": steps, "ensemble": ensemble, "res": res, "batch": batch}
     results: list[Result] = []
-    trivial: set[str] = set()
+    rival_names: set[str] = set()
     for case in cases:
         _, way = model.task(case.protocol.task, route)
         settings = {
@@ -83,8 +85,8 @@ def judge(
             "resolution": model.parts.config.resolution if res is None else res,
         }
         arms: dict[str, Predictor] = {model.name: predictor(model, case.protocol.task, options)}
-        rivals = baselines(case.protocol, case.training)
-        trivial |= set(rivals)
+        rivals = baselines(case.protocol, case.training) if trivial else {}
+        rival_names |= set(rivals)
         for arm, answer in (arms | rivals).items():
             own_arm = arm in arms
             results.append(
@@ -102,7 +104,7 @@ def judge(
                     progress=_progress(f"{case.protocol.task} {arm}", quiet or not own_arm),
                 )
             )
-    return Judged(model, cases, Results(results=tuple(results)), frozenset(trivial), options)
+    return Judged(model, cases, Results(results=tuple(results)), frozenset(rival_names), options)
 
 
 def predictor(model: Model, task: str, options: dict[str, Any]) -> Predictor:

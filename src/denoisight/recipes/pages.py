@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import DataError
-from ..evaluate.results import Result
+from ..evaluate.results import Result, Results
 from ..evaluate.run import count_image
 from ..predict.model import Model, load
 from ..report.curves import denoising_curve, learning_curves
@@ -36,24 +36,54 @@ def evaluation_page(judged: Judged, command: str) -> Page:
         facts=describe(own[0]),
         tables=score_tables(judged.results.results, judged.baselines),
         plots=tuple(plot for case in judged.cases for plot in _step_plots(judged, case)),
-        panels=tuple(_panels(judged, case, result) for case, result in zip(judged.cases, own, strict=True)),
+        panels=panels_of(judged),
     )
+
+
+def compared(before: Judged, after: Judged, names: tuple[str, str]) -> Results:
+    """Two models on the same images under new names, the first's baselines below."""
+
+    def renamed(judged: Judged, name: str) -> list[Result]:
+        return [r.model_copy(update={"predictor": name}) for r in judged.results.results if r.predictor not in judged.baselines]
+
+    trivial = [r for r in before.results.results if r.predictor in before.baselines]
+    return Results(results=(*renamed(before, names[0]), *renamed(after, names[1]), *trivial))
+
+
+def learning_plots(folder: Path) -> tuple[Plot, ...]:
+    """Training loss and validation scores of a run against the step."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    names = dict.fromkeys(key for r in records for key in r if key.startswith("val/") and key != "val/badness")
+    loss = Plot("Training loss", learning_curves({"loss": records}, "loss"), "Training loss against the step.")
+    return (
+        loss,
+        *(
+            Plot(
+                f"Validation: {name[4:]}",
+                learning_curves({"validation": records}, name),
+                f"{name[4:]} on the validation images against the step.",
+            )
+            for name in names
+        ),
+    )
+
+
+def panels_of(judged: Judged, title: str = "") -> tuple[Panels, ...]:
+    """For each task rows of the best, the worst and some random images: image, truth, prediction, error."""
+    own = [r for r in judged.results.results if r.predictor not in judged.baselines]
+    return tuple(_panels(judged, case, result, title) for case, result in zip(judged.cases, own, strict=True))
 
 
 def run_page(folder: Path, judged: Judged, command: str, facts: Mapping[str, str]) -> Page:
     """A training run: the same for its held-out images, after its learning curves."""
     page = evaluation_page(judged, command)
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    curves = [Plot("Training loss", learning_curves({"loss": records}, "loss"), "Training loss against the step.")]
-    for name in dict.fromkeys(key for record in records for key in record if key.startswith("val/") and key != "val/badness"):
-        curves.append(Plot(f"Validation {name[4:]}", learning_curves({"validation": records}, name), f"{name[4:]} on the validation images against the step."))
     return Page(
         title=f"Training {', '.join(judged.model.tasks)}",
         lead=page.lead,
         command=command,
         facts={**facts, **page.facts},
         tables=page.tables,
-        plots=(*curves, *page.plots),
+        plots=(*learning_plots(folder), *page.plots),
         panels=page.panels,
         notes=page.notes,
     )
@@ -125,7 +155,7 @@ def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
     )
 
 
-def _panels(judged: Judged, case: Case, result: Result) -> Panels:
+def _panels(judged: Judged, case: Case, result: Result, title: str) -> Panels:
     task = case.protocol.task
     metric, sign = CHOOSE_BY[task]
     scores = dict(zip(result.keys, result.per_image[metric], strict=True))
@@ -141,7 +171,7 @@ def _panels(judged: Judged, case: Case, result: Result) -> Panels:
             truths.append(truth)
             caption = f"{kind}: {sample.key}, {metric} {scores[sample.key]:.3f}"
             rows.append(panel_row(caption, sample.image, answer.annotation, truth, case.protocol.alignment))
-    return Panels(f"{task}: best, worst and random images", tuple(rows), panel_legends(truths))
+    return Panels(" ".join(f"{task}: best, worst and random images {title}".split()), tuple(rows), panel_legends(truths))
 
 
 def _lead(results: Sequence[Result], trivial: frozenset[str]) -> str:

@@ -230,6 +230,12 @@ def test_truncated_arrays_are_named(tmp_path: Path, suffix: str) -> None:
         read_depth(path)
 
 
+def test_a_mask_that_calls_nan_valid_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", depth=np.full((2, 2), np.nan, np.float32), valid=np.ones((2, 2), bool))
+    with pytest.raises(DataError, match="NaN or infinity where it says valid"):
+        read_depth(tmp_path / "a.npz")
+
+
 def test_a_file_that_holds_no_boxes_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"boxes": [{}]}')
     with pytest.raises(DataError, match=r"a\.json holds no boxes"):

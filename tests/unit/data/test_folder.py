@@ -140,6 +140,13 @@ def test_unnamed_classes_are_counted_over_all_splits(tmp_path: Path) -> None:
     assert read_folder(tmp_path, "test").classes == tuple(f"class {i}" for i in range(5))
 
 
+def test_all_splits_together_keep_their_keys_apart(tmp_path: Path) -> None:
+    pairs(tmp_path / "train", "ab")
+    pairs(tmp_path / "test", "a")
+    assert read_folder(tmp_path, "all").keys == ("train/a", "train/b", "test/a")
+    assert read_folder(tmp_path, "test").keys == ("a",)
+
+
 def test_a_truth_of_another_size_is_refused(tmp_path: Path) -> None:
     pairs(tmp_path, "a")
     label(tmp_path / "label" / "a.png", size=(2, 3))

@@ -38,6 +38,11 @@ def test_of_a_data_set_only_the_pictures_are_taken(tmp_path: Path) -> None:
     assert keys(tmp_path) == ["a"]
 
 
+def test_truth_folders_below_photos_are_left_alone(tmp_path: Path) -> None:
+    photos(tmp_path, "a.jpg", "holiday/b.jpg", "depth/a.png")
+    assert keys(tmp_path) == ["a", "holiday/b"]
+
+
 def test_globs(tmp_path: Path) -> None:
     photos(tmp_path, "a1.png", "a2.jpg", "b.png", "deep/a3.png")
     (tmp_path / "a.csv").write_text("")

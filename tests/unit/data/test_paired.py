@@ -98,6 +98,8 @@ def test_a_line_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_finished_items_and_nothing_half(tmp_path: Path) -> None:
     small, large = some_sample(0), some_sample(1, side=64)
+    # The picture still fits when the truths do not.
+    large = replace(large, query=replace(large.query, image=torch.zeros(3, 64, 64)))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:

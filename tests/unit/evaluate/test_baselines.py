@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from denoisight.annotations import Query
+from denoisight.annotations import Normals, Query
 from denoisight.errors import ProtocolError
 from denoisight.evaluate.baselines import baselines
 from denoisight.evaluate.run import evaluate
@@ -40,6 +40,15 @@ def test_mean_normals_are_unit_and_near_the_truth(training, protocols):
     torch.testing.assert_close(mean.vectors.norm(dim=0), torch.ones(12, 16))
     assert (mean.vectors[2, :6] > 0.9).all()
     assert (mean.vectors[1, 6:] > 0.9).all()
+
+
+def test_invalid_normals_lend_nothing_to_the_mean(training, protocols):
+    plain = answer(baselines(protocols["normals"], training)["mean training map"])
+    for sample in training.samples[:5]:
+        normals = sample.truths["normals"]
+        sample.truths["normals"] = Normals(-normals.vectors, torch.zeros_like(normals.valid))
+    rest = answer(baselines(protocols["normals"], training)["mean training map"])
+    torch.testing.assert_close(rest.vectors, plain.vectors, rtol=0, atol=0.3)
 
 
 @pytest.mark.parametrize("task, far_is_large", [("depth", True), ("log depth", True), ("disparity", False)])

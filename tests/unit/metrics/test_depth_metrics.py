@@ -57,6 +57,22 @@ def test_predictions_are_clipped_to_the_range(truth):
     assert torch.equal(score(far, truth)["abs_rel"], score(farther, truth)["abs_rel"])
 
 
+def test_nothing_is_at_no_distance():
+    """Even a range from zero leaves a logarithm that is finite: the clip to 1e-6."""
+    prediction = Depth(torch.zeros(1, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool))
+    counts = depth_counts(prediction, Depth.of(torch.ones(1, 2, 2)), alignment="none", range_m=(0.0, 8.0))
+    assert depth_scores(counts)["log10"].item() == pytest.approx(6)
+
+
+def test_disparity_that_the_fit_makes_negative_is_far():
+    """Not near, as its inverse would say."""
+    disparity = torch.tensor([[[1.0, 2.0, 3.0, 4.0, -9.0]]])
+    truth = Depth.of(torch.tensor([[[8.0, 4.0, 8 / 3, 2.0, 7.9]]]))
+    prediction = Depth(disparity, torch.ones_like(truth.valid), "affine-disparity")
+    counts = depth_counts(prediction, truth, alignment="disparity", range_m=(0.5, 10.0))
+    assert counts["abs_rel"].item() == pytest.approx(2.1 / 7.9, rel=1e-4)
+
+
 def test_unanswered_pixels_cost(truth):
     """They are judged as the near end, and do not disturb the fit of the others."""
     seen = torch.ones_like(truth.valid)

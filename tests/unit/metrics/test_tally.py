@@ -25,7 +25,7 @@ def keys(num):
 def filled(num=20, order=None, parts=1):
     counts, names = rows(num), keys(num)
     order = order or list(range(num))
-    whole = Tally(names, share)
+    whole = Tally([names[i] for i in order], share)
     for start in range(parts):
         mine = order[start::parts]
         part = Tally([names[i] for i in mine], share)
