@@ -231,9 +231,7 @@ def stack(items: Sequence[Kind]) -> Kind:
     shared = {f.name for f in fields(first)} - set(rows[0])  # type: ignore[arg-type]
     for item in items[1:]:
         if type(item) is not type(first) or any(getattr(item, n) != getattr(first, n) for n in shared):
-            raise DataError(
-                f"Cannot batch {_about(item, shared)} with {_about(first, shared)}; make them alike first."
-            )
+            raise DataError(f"Cannot batch {_about(item, shared)} with {_about(first, shared)}; make them alike first.")
     if len({tuple(t.shape for t in row.values()) for row in rows}) > 1:
         sizes = sorted({f"{i.size[1]}x{i.size[0]}" for i in items})
         raise DataError(f"Cannot batch annotations of sizes {', '.join(sizes)}; resize or crop them to one size.")

@@ -94,14 +94,10 @@ def colour(annotation: Annotation, limits: tuple[float, float] | None = None) ->
             return _grey_out(to_rgb(annotation.probability.expand(3, -1, -1)), annotation.valid)
         case Boxes():
             return _draw_boxes(np.zeros((*annotation.size, 3), np.uint8), annotation)
-    raise DataError(
-        f"No colours are known for a {type(annotation).__name__}; give one of the five annotations."
-    )
+    raise DataError(f"No colours are known for a {type(annotation).__name__}; give one of the five annotations.")
 
 
-def overlay(
-    image: Float[Tensor, "3 h w"], annotation: Annotation, opacity: float = 0.55
-) -> UInt8[np.ndarray, "h w 3"]:
+def overlay(image: Float[Tensor, "3 h w"], annotation: Annotation, opacity: float = 0.55) -> UInt8[np.ndarray, "h w 3"]:
     """The annotation laid over the image it belongs to; invalid pixels show the image alone.
 
     Raises `DataError` where their sizes differ.
@@ -131,9 +127,7 @@ def error_map(prediction: Annotation, truth: Annotation) -> UInt8[np.ndarray, "h
     match prediction, truth:
         case Depth(), Depth():
             if prediction.gauge != truth.gauge:
-                raise DataError(
-                    f"Cannot compare {prediction.gauge} depth with {truth.gauge} depth; align it first."
-                )
+                raise DataError(f"Cannot compare {prediction.gauge} depth with {truth.gauge} depth; align it first.")
             error = (prediction.values - truth.values).abs() / truth.values.abs().clamp(min=1e-6)
             return _grey_out(_colour_map("inferno", error / WORST_DEPTH), prediction.valid & truth.valid)
         case Normals(), Normals():
@@ -279,17 +273,13 @@ def _grey_out(picture: np.ndarray, valid: Tensor) -> np.ndarray:
 def _single(annotation: Annotation) -> Annotation:
     axes = 1 if isinstance(annotation, Boxes) else 2
     if min(tensor.ndim for tensor in annotation.tensors().values()) != axes:
-        raise DataError(
-            f"Cannot draw a batch of {type(annotation).__name__}; take one item of it, as in batch[0]."
-        )
+        raise DataError(f"Cannot draw a batch of {type(annotation).__name__}; take one item of it, as in batch[0].")
     return annotation.to("cpu")
 
 
 def _refuse_sizes(size: tuple[int, ...], other: tuple[int, ...]) -> None:
     if size != other:
-        raise DataError(
-            f"Sizes differ: {size[1]}x{size[0]} and {other[1]}x{other[0]} pixels; resize one of them."
-        )
+        raise DataError(f"Sizes differ: {size[1]}x{size[0]} and {other[1]}x{other[0]} pixels; resize one of them.")
 
 
 def _oklab(rgb: np.ndarray) -> np.ndarray:

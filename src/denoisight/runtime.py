@@ -10,6 +10,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """"auto" is the first of CUDA, MPS, CPU that is there. Raises `UsageError` where a named device is not."""
+    """ "auto" is the first of CUDA, MPS, CPU that is there. Raises `UsageError` where a named device is not."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -118,6 +119,7 @@ def optional(module: str, extra: str) -> ModuleType:
         raise MissingExtraError(f"This needs {package}: pip install 'denoisight[{extra}]'.") from error
 
 
+@cache
 def versions() -> dict[str, str]:
     """What a result was made with; stands in every `results.json` and `env.json`."""
     packages = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow")

@@ -38,7 +38,14 @@ def main() -> None:
         for arm, noise in ARMS.items():
             if any((row["arm"], row["seed"], row["steps"]) == (arm, seed, STEPS) for row in done):
                 continue
-            row = {"arm": arm, "seed": seed, "steps": STEPS, "scenes": VERSION, **run(noise, seed), "versions": versions()}
+            row = {
+                "arm": arm,
+                "seed": seed,
+                "steps": STEPS,
+                "scenes": VERSION,
+                **run(noise, seed),
+                "versions": versions(),
+            }
             done.append(row)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -47,7 +54,14 @@ def main() -> None:
 
 def run(noise: dict[str, str], seed: int) -> dict[str, float]:
     """The validation scores of one training run's averaged weights at its end."""
-    short = {"steps": STEPS, "max_time": "", "seed": seed, "noise": noise, "validations": 1, "optim": {"warmup": 50, "ema": 0.99}}
+    short = {
+        "steps": STEPS,
+        "max_time": "",
+        "seed": seed,
+        "noise": noise,
+        "validations": 1,
+        "optim": {"warmup": 50, "ema": 0.99},
+    }
     with tempfile.TemporaryDirectory() as folder:
         best = train(override(embedded(), short), Path(folder) / "run", quiet=True).best
     return {name: best[name] for name in SCORES}
@@ -57,15 +71,19 @@ def write_table(rows: list[dict]) -> None:
     lines = [
         "# Parametrisation and timestep law of the embedded model",
         "",
-        f"{STEPS} steps of 8 scenes and three tasks, {len(SEEDS)} seeds, 64 scenes of `scenes/val`, four DDIM steps; mean ± standard",
-        "deviation over seeds. Written by `python studies/parametrisation/run.py` from `results.jsonl`.",
+        f"{STEPS} steps of 8 scenes and three tasks, {len(SEEDS)} seeds, 64 scenes of `scenes/val`, four DDIM steps;",
+        "mean ± standard deviation over seeds. Written by `python studies/parametrisation/run.py` from `results.jsonl`.",
         "",
         "| arm | seeds | " + " | ".join(SCORES) + " |",
         "|---|---:|" + "---:|" * len(SCORES),
     ]
     for arm in ARMS:
         own = [row for row in rows if row["arm"] == arm]
-        cells = [f"{np.mean([r[s] for r in own]):.3f} ± {np.std([r[s] for r in own], ddof=1):.3f}" for s in SCORES if len(own) > 1]
+        cells = [
+            f"{np.mean([r[s] for r in own]):.3f} ± {np.std([r[s] for r in own], ddof=1):.3f}"
+            for s in SCORES
+            if len(own) > 1
+        ]
         lines.append(f"| {arm} | {len(own)} | " + " | ".join(cells) + " |")
     (HERE / "README.md").write_text("\n".join(lines) + "\n")
 

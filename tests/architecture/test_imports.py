@@ -8,6 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "denoisight"
 
 LINES = [
+    {"__main__"},
     {"cli"},
     {"recipes"},
     {"train", "report"},

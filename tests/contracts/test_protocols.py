@@ -58,9 +58,7 @@ def test_the_truth_wins_and_trivial_baselines_do_not(protocol, images):
     assert best.num_empty == 0
     for name, score in best.headline.items():
         if score.value is not None:
-            assert score.value == pytest.approx(
-                perfect(best.metrics[name]), abs=0.05 if name == "median" else 1e-3
-            )
+            assert score.value == pytest.approx(perfect(best.metrics[name]), abs=0.05 if name == "median" else 1e-3)
 
     training = open_data(protocol.data, "train") if protocol.split != "all" else None
     trivial = baselines(protocol, training, limit=3)

@@ -19,9 +19,7 @@ from denoisight.data.readers import READERS, Reader
 from denoisight.data.readers.camvid import CLASSES
 from denoisight.errors import DataError, UsageError
 
-SHARED = Path(
-    os.environ.get("DENOISIGHT_SHARED_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data"
-)
+SHARED = Path(os.environ.get("DENOISIGHT_SHARED_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 REAL = {"camvid_240x180": "camvid", "kitchen_rgbd_272x208": "rgbd", "kitti_object": "folder"}
 SIZE = (6, 8)
 

@@ -87,9 +87,7 @@ def test_a_partial_walk_begins_at_its_level(sampler, schedule, spacing):
     first = schedule.at(torch.tensor([400, 400]))
     noise = gaussian((2, 4, 4), [1, 2])
     knows = denoiser(lambda x, level, cond: cond, "flow")
-    walk = sampler(
-        knows, add_noise(CLEAN, noise, first), noise - CLEAN, schedule, 4, spacing=spacing, start=0.4
-    )
+    walk = sampler(knows, add_noise(CLEAN, noise, first), noise - CLEAN, schedule, 4, spacing=spacing, start=0.4)
     steps = list(walk)
     assert steps[0].level.t.tolist() == [400.0, 400.0]
     torch.testing.assert_close(steps[-1].clean, CLEAN, rtol=0, atol=2e-5)

@@ -54,4 +54,12 @@ def call(*words: object, **more: str) -> subprocess.CompletedProcess:
 
 
 def train_words(folder: Path, **changes: object) -> list[object]:
-    return ["train", "depth,semantic", "--config", config(folder, **changes), "--no-report", "-o", folder / "run"]
+    return [
+        "train",
+        "depth,semantic",
+        "--config",
+        config(folder, **changes),
+        "--no-report",
+        "-o",
+        folder / "run",
+    ]

@@ -28,10 +28,7 @@ SETTINGS = {
 DDIM_TYPES = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 EULER_TYPES = {"eps": "epsilon", "v": "v_prediction", "x0": "original_sample"}
 DEFINED = [
-    (name, kind)
-    for name in SETTINGS
-    for kind in DDIM_TYPES
-    if not (kind == "eps" and name.endswith("zero-terminal"))
+    (name, kind) for name in SETTINGS for kind in DDIM_TYPES if not (kind == "eps" and name.endswith("zero-terminal"))
 ]
 X = gaussian((3, 4, 4), [0, 1])
 
@@ -105,16 +102,12 @@ def test_ddim_where_steps_divide_the_timesteps(name, kind, spacing, steps):
 @pytest.mark.parametrize("steps", [7, 30])
 def test_ddim_in_compatibility_where_they_do_not(name, kind, spacing, steps):
     theirs = walk_ddim(ddim_scheduler(name, kind, spacing, steps))
-    ours = ddim(
-        denoiser(network, kind), X, None, SCHEDULES[name](), steps, spacing=spacing, compat="diffusers"
-    )
+    ours = ddim(denoiser(network, kind), X, None, SCHEDULES[name](), steps, spacing=spacing, compat="diffusers")
     assert_same_walk(list(ours), theirs)
 
 
 @pytest.mark.parametrize(("name", "kind"), DEFINED)
-@pytest.mark.parametrize(
-    "eta", [0.5, 0.99]
-)  # at 1 and zero SNR diffusers takes the root of a negative rounding
+@pytest.mark.parametrize("eta", [0.5, 0.99])  # at 1 and zero SNR diffusers takes the root of a negative rounding
 def test_ddim_with_fresh_noise(name, kind, eta):
     def noise(index):
         return gaussian((3, 4, 4), [10 + index, 20 + index])
@@ -136,9 +129,7 @@ def test_ddim_with_fresh_noise(name, kind, eta):
 )
 @pytest.mark.parametrize("steps", [2, 7, 10])
 def test_euler_is_k_diffusion_in_scaled_coordinates(name, kind, spacing, steps):
-    scheduler = EulerDiscreteScheduler(
-        **SETTINGS[name], prediction_type=EULER_TYPES[kind], timestep_spacing=spacing
-    )
+    scheduler = EulerDiscreteScheduler(**SETTINGS[name], prediction_type=EULER_TYPES[kind], timestep_spacing=spacing)
     scheduler.set_timesteps(steps)
     schedule = SCHEDULES[name]()
     alphas = [*schedule.alphas[scheduler.timesteps.long()].tolist(), 1.0]

@@ -57,9 +57,7 @@ def test_aligned_depth_is_marigolds(depths, alignment):
     gauge = {"depth": "affine", "disparity": "affine-disparity"}[alignment]
     if alignment == "disparity":
         predicted = 0.6 / truth - 0.1 + 0.05 * (predicted - 0.5)
-        assert (predicted < 0).any(), (
-            "some predictions must be left out of the fit, or the quirk goes untested"
-        )
+        assert (predicted < 0).any(), "some predictions must be left out of the fit, or the quirk goes untested"
     everywhere = torch.ones(truth.shape, dtype=torch.bool)
     counts = depth_counts(
         Depth(torch.from_numpy(predicted), everywhere, gauge),
@@ -129,9 +127,7 @@ def test_labels_are_the_textbook_confusion_matrix():
     truth = rng.integers(0, 3, (2, 9, 8))
     predicted = np.where(rng.random(truth.shape) < 0.6, truth, rng.integers(0, 3, truth.shape))
     truth[rng.random(truth.shape) < 0.1] = IGNORE
-    counts = labels_counts(
-        Labels(torch.from_numpy(predicted), classes), Labels(torch.from_numpy(truth), classes)
-    )
+    counts = labels_counts(Labels(torch.from_numpy(predicted), classes), Labels(torch.from_numpy(truth), classes))
     confusion = np.zeros((2, 4, 5))
     for image, t, p in zip(np.indices(truth.shape)[0].flat, truth.flat, predicted.flat, strict=True):
         if t != IGNORE:
@@ -140,10 +136,7 @@ def test_labels_are_the_textbook_confusion_matrix():
 
     ours = labels_scores({name: value.sum(0) for name, value in counts.items()}, classes)
     both = truth != IGNORE
-    iou = [
-        ((truth == c) & (predicted == c)).sum() / (((truth == c) | (predicted == c)) & both).sum()
-        for c in range(3)
-    ]
+    iou = [((truth == c) & (predicted == c)).sum() / (((truth == c) | (predicted == c)) & both).sum() for c in range(3)]
     assert ours["miou"].item() == pytest.approx(np.mean(iou))
     assert ours["pixel_accuracy"].item() == pytest.approx((truth == predicted)[both].mean())
     assert [ours[f"iou/{name}"].item() for name in "abc"] == pytest.approx(iou)

@@ -17,7 +17,7 @@ def show(
     config: Path | None = None,
     changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
 ) -> None:
-    """Print a recipe as YAML, with --config and flags applied: what `denoisight train` with the same words would run."""
+    """Print a recipe as YAML with --config and flags applied, as `denoisight train` with the same words would run it."""
     print(compose(recipe, task, changes, config).to_yaml(), end="")
 
 

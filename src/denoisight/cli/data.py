@@ -21,7 +21,8 @@ def list_readers() -> None:
     print("scenes    ", "train, val, test, shifted")
     for name, protocols in PROTOCOLS.items():
         for protocol in protocols:
-            print(f"protocol   {name:22} {protocol.task:9} {protocol.count:4} images of {protocol.data} ({protocol.split})")
+            images = f"{protocol.count:4} images of {protocol.data} ({protocol.split})"
+            print(f"protocol   {name:22} {protocol.task:9} {images}")
 
 
 def validate(folder: Path, *, reader: str | None = None, json_: AsJson = False) -> None:
@@ -50,7 +51,14 @@ def stats(data: str, *, split: str = "train", json_: AsJson = False) -> None:
     print(json.dumps(numbers, indent=2) if json_ else yaml.safe_dump(numbers, sort_keys=False).rstrip())
 
 
-def preview(data: str = "scenes:16", *, split: str = "train", num: int = 8, out: Out = Path("preview.png"), res: int = 128) -> None:
+def preview(
+    data: str = "scenes:16",
+    *,
+    split: str = "train",
+    num: int = 8,
+    out: Out = Path("preview.png"),
+    res: int = 128,
+) -> None:
     """Draw the first pictures with all their truths as one contact sheet."""
     from ..data.images import write_png
     from ..data.open import open_data
@@ -78,5 +86,3 @@ def render(*, out: Out, split: str = "train", num: int = 100, res: str = "64", s
         raise UsageError(f"--res {res} is no size; write 64 or 320x240, at least 8 pixels a side.")
     written = render_scenes(out, split, num, (int(sides[-1]), int(sides[0])), seed)
     print(f"{written} new scenes in {out / split}")
-
-

@@ -45,6 +45,6 @@ def _troubles(weights: Path):
         try:
             importlib.import_module("torchvision")
         except (ImportError, RuntimeError) as error:
-            yield f"torchvision is installed but broken ({error}), which breaks transformers; pip uninstall torchvision."
+            yield f"torchvision is broken ({error}) and breaks transformers too; pip uninstall torchvision."
     if shutil.disk_usage(Path.cwd()).free < 2e9:
         yield "Less than 2 GB of disk are free here; runs write checkpoints."

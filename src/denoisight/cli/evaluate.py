@@ -52,7 +52,7 @@ def evaluate(
     """
     import torch
 
-    from ..predict.model import load
+    from ..predict.model import Options, load
     from ..recipes.judge import judge
     from ..recipes.pages import evaluation_page
     from ..report.page import write_page
@@ -67,12 +67,7 @@ def evaluate(
         task=task,
         data=data,
         split=split,
-        route=route,
-        steps=steps,
-        ensemble=ensemble,
-        res=res,
-        seed=seed,
-        batch=batch,
+        options=Options(steps, ensemble, res, route, seed, batch),
         limit=limit,
         partial=partial,
         quiet=quiet,

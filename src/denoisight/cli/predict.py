@@ -64,7 +64,7 @@ def predict(
 
     from ..annotations import Query
     from ..data.images import read_image
-    from ..predict.model import load
+    from ..predict.model import Options, load
     from ..predict.prediction import Prediction
 
     if threads:
@@ -73,7 +73,14 @@ def predict(
     names = list(asked.tasks) if task == "all" else task.split(",")
     for name in names:
         asked.task(name, route)
-    log.info("device %s, %d threads, seed %d, %d pictures, into %s", asked.parts.backbone.device, torch.get_num_threads(), seed, len(found.items), out)
+    log.info(
+        "device %s, %d threads, seed %d, %d pictures, into %s",
+        asked.parts.backbone.device,
+        torch.get_num_threads(),
+        seed,
+        len(found.items),
+        out,
+    )
 
     written: list[str] = []
     bad: dict[str, str] = {}
@@ -88,7 +95,7 @@ def predict(
                     queries.append(Query(read_image(item.path), prompt or item.text, item.key))
                 except DataError as error:
                     bad[item.key] = str(error)
-            stream = asked.stream(queries, name, steps=steps, ensemble=ensemble, res=res, route=route, seed=seed, batch=batch)
+            stream = asked.stream(queries, name, Options(steps, ensemble, res, route, seed, batch))
             for prediction in stream:
                 written += [str(path) for path in prediction.save(out)]
             if not quiet and queries:
@@ -99,5 +106,8 @@ def predict(
     if skipped:
         log.info("%d were done already and skipped; predict them again with --overwrite.", skipped)
     if bad:
-        raise DataError(f"{len(bad)} of {len(found.items)} pictures could not be read; the others are in {out}. {shortlist(bad.values())}")
+        raise DataError(
+            f"{len(bad)} of {len(found.items)} pictures could not be read; the others are in {out}. "
+            f"{shortlist(bad.values())}"
+        )
     log.info("Wrote %d files into %s.", len(written), out)

@@ -1,6 +1,6 @@
 """Truth <-> canvas: how an annotation is drawn as a picture in [-1, 1] that a diffusion model can denoise."""
 
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -17,6 +17,7 @@ class Canvas(NamedTuple):
     valid: Bool[Tensor, "*b h w"]
 
 
+@runtime_checkable
 class Codec(Protocol[Truth]):
     """A reversible mapping without weights. Both ways take the image too: some codecs draw onto it."""
 

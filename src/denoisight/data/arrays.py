@@ -68,9 +68,7 @@ def read_integers(path: Path | str) -> Integer[np.ndarray, "h w"]:
             raise bad_file(path, "wrong dtype", f"holds {values.dtype} numbers", "save labels as integers")
         return values.astype(np.int64)
     if path.suffix.lower() in (".jpg", ".jpeg"):
-        raise bad_file(
-            path, "wrong dtype", "is a JPEG, which alters the numbers it stores", "save truths as PNG"
-        )
+        raise bad_file(path, "wrong dtype", "is a JPEG, which alters the numbers it stores", "save truths as PNG")
     picture = load(path)
     if picture.mode not in ("1", "L", "P") and not picture.mode.startswith("I"):
         says = f"is a picture of mode {picture.mode}, not one whole number a pixel"

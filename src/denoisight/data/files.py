@@ -76,9 +76,7 @@ def kind_of(annotation: Annotation) -> Kind:
     raise TypeError(f"No files are known for a {type(annotation).__name__}.")
 
 
-def read_annotation(
-    path: Path, truth: str, kind: Kind, info: DatasetInfo, scale: float | None = None
-) -> Annotation:
+def read_annotation(path: Path, truth: str, kind: Kind, info: DatasetInfo, scale: float | None = None) -> Annotation:
     """Read one file as the `kind` that the folder's `info` describes; `scale` overrides its depth scale."""
     match kind:
         case "depth":
@@ -142,9 +140,7 @@ def read_labels(path: Path | str, table: LabelTable | None = None) -> Labels:
     ids = table.decode(values)
     if (ids < 0).any():
         strange = np.unique(values[ids < 0])
-        says = (
-            f"has the label values {shortlist(strange)}, which are none of the {len(table.classes)} classes"
-        )
+        says = f"has the label values {shortlist(strange)}, which are none of the {len(table.classes)} classes"
         remedy = "name them, or list them under ignore, in classes.json"
         raise bad_file(path, "label out of range", says, remedy)
     return Labels(torch.from_numpy(ids), table.classes)
@@ -172,9 +168,7 @@ def read_mask(path: Path | str) -> Mask:
     top = int(values.max())
     if 1 < top < 128:
         says = f"has values up to {top}, which are class numbers rather than a mask"
-        raise bad_file(
-            path, "label out of range", says, "put it in label/, or write 0 outside and 255 inside"
-        )
+        raise bad_file(path, "label out of range", says, "put it in label/, or write 0 outside and 255 inside")
     white = next(white for white in (1, 255, 65535) if top <= white)
     return Mask.of(2 * values >= white)
 
@@ -247,9 +241,7 @@ def _write_mask(stem: Path, mask: Mask) -> list[Path]:
 
 def _write_boxes(stem: Path, boxes: Boxes) -> Path:
     columns = (boxes.xyxy.tolist(), boxes.ids.tolist(), boxes.scores.tolist(), boxes.valid.tolist())
-    rows = [
-        dict(zip(("xyxy", "id", "score", "valid"), row, strict=True)) for row in zip(*columns, strict=True)
-    ]
+    rows = [dict(zip(("xyxy", "id", "score", "valid"), row, strict=True)) for row in zip(*columns, strict=True)]
     path = _with(stem, ".json")
     write_json(path, {"image_size": list(boxes.image_size), "classes": list(boxes.classes), "boxes": rows})
     return path
@@ -281,7 +273,5 @@ def _unit(path: Path, vectors: Tensor, valid: Tensor) -> Normals:
     if not bool(torch.isfinite(lengths).all()):
         raise bad_file(path, "NaN", "has normals that are no numbers where it says valid", "mend its mask")
     if bool(((lengths - 1).abs() > 0.02).any()):
-        raise bad_file(
-            path, "not a unit vector", "has normals that are not of length 1", "divide by their length"
-        )
+        raise bad_file(path, "not a unit vector", "has normals that are not of length 1", "divide by their length")
     return Normals(torch.where(valid, vectors, 0.0), valid)

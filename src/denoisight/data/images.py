@@ -57,9 +57,7 @@ def load(path: Path | str) -> Image.Image:
     except FileNotFoundError as error:
         raise bad_file(path, "missing file", "is not there", "check the path") from error
     except (PermissionError, IsADirectoryError) as error:
-        raise bad_file(
-            path, "missing file", f"cannot be read ({error.strerror})", "give a readable file"
-        ) from error
+        raise bad_file(path, "missing file", f"cannot be read ({error.strerror})", "give a readable file") from error
     except Image.DecompressionBombError as error:
         says = f"has more than {MAX_PIXELS:,} pixels"
         raise bad_file(path, "wrong size", says, "shrink it or cut it into tiles") from error

@@ -49,9 +49,7 @@ class LabelTable:
 
     def __post_init__(self) -> None:
         if len(self.classes) > IGNORE:
-            raise DataError(
-                f"{len(self.classes)} classes came, but at most {IGNORE} fit; merge the rare ones."
-            )
+            raise DataError(f"{len(self.classes)} classes came, but at most {IGNORE} fit; merge the rare ones.")
         if len(set(self.values)) != len(self.classes) or not set(self.values).isdisjoint(self.ignore):
             raise DataError("classes.json must give every class a value of its own that is not ignored.")
 
@@ -92,9 +90,7 @@ def read_info(*folders: Path) -> DatasetInfo:
     stated: dict[str, Any] = {}
     if path := _first(folders, "dataset_info.json"):
         stated = _read_object(path)
-        stated = {
-            name: stated[name] for name in DatasetInfo.__annotations__ if name in stated and name != "tables"
-        }
+        stated = {name: stated[name] for name in DatasetInfo.__annotations__ if name in stated and name != "tables"}
         _refuse(path, "depth_gauge", stated, get_args(Gauge))
         _refuse(path, "normals_frame", stated, get_args(NormalsFrame))
         if "depth_scale" in stated:

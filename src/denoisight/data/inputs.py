@@ -49,9 +49,7 @@ def find_images(inputs: Sequence[str | Path]) -> Inputs:
     kept = [item for item in found.values() if item.path not in truths]
     if not kept:
         named = shortlist(inputs) or "nothing"
-        raise DataError(
-            f"No images in {named}; give files, folders, globs, or .txt or .jsonl lists of images."
-        )
+        raise DataError(f"No images in {named}; give files, folders, globs, or .txt or .jsonl lists of images.")
     left_out = f"Left out {len(truths)} truths beside photos: {shortlist(path.name for path in truths)}."
     keys = _unique_keys(kept)
     items = tuple(Input(key, item.path, item.text) for key, item in zip(keys, kept, strict=True))

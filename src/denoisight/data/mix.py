@@ -27,9 +27,7 @@ class Mix(Dataset[Sample]):
         self, readers: Sequence[Reader], weights: Sequence[float], length: int | None = None, seed: int = 0
     ) -> None:
         if len(weights) != len(readers) or not readers or min(weights) < 0 or sum(weights) <= 0:
-            raise UsageError(
-                f"{len(readers)} readers and weights {list(weights)}; give each a weight of 0 or more."
-            )
+            raise UsageError(f"{len(readers)} readers and weights {list(weights)}; give each a weight of 0 or more.")
         self.readers = tuple(readers)
         self.truths = tuple(t for t in readers[0].truths if all(t in reader.truths for reader in readers))
         if not self.truths:

@@ -108,9 +108,7 @@ def _write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     for name, content in facts.items():
         path = folder / name
         if path.is_file() and read_json(path) != json.loads(json.dumps(content)):
-            raise UsageError(
-                f"{path} is from other data; choose another folder, or remove this one to start again."
-            )
+            raise UsageError(f"{path} is from other data; choose another folder, or remove this one to start again.")
         write_json(path, content)
 
 
@@ -135,6 +133,4 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
                 file.truncate(start)
                 raise
     except OSError as error:
-        raise DataError(
-            f"Cannot write {path}: {error.strerror}. Free some space and run again to go on."
-        ) from error
+        raise DataError(f"Cannot write {path}: {error.strerror}. Free some space and run again to go on.") from error

@@ -101,6 +101,5 @@ def _quantiles(bins: Tensor) -> dict[str, float]:
     places = [int(torch.searchsorted(below, q * total)) for q in QUANTILES]
     edges = torch.cat([BINS[:1], BINS, BINS[-1:]])
     return {
-        f"{q:g}": float((edges[place] * edges[place + 1]).sqrt())
-        for q, place in zip(QUANTILES, places, strict=True)
+        f"{q:g}": float((edges[place] * edges[place + 1]).sqrt()) for q, place in zip(QUANTILES, places, strict=True)
     }

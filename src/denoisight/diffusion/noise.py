@@ -18,9 +18,7 @@ def gaussian(shape: Sequence[int], seeds: Sequence[int]) -> Float[Tensor, "b ...
     return torch.stack([torch.randn(*shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
-def add_noise(
-    clean: Float[Tensor, "b ..."], noise: Float[Tensor, "b ..."], level: Level
-) -> Float[Tensor, "b ..."]:
+def add_noise(clean: Float[Tensor, "b ..."], noise: Float[Tensor, "b ..."], level: Level) -> Float[Tensor, "b ..."]:
     """x = alpha clean + sigma noise."""
     return over(level.alpha, clean) * clean + over(level.sigma, clean) * noise
 

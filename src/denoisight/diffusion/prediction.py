@@ -57,9 +57,7 @@ def clean_from(
     return (a * x - sigma * output) / (a * alpha - b * sigma)
 
 
-def noise_from(
-    clean: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], level: Level
-) -> Float[Tensor, "b ..."]:
+def noise_from(clean: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], level: Level) -> Float[Tensor, "b ..."]:
     """The noise that turns `clean` into `x`; zero where sigma = 0, where x holds none."""
     alpha, sigma = over(level.alpha, x), over(level.sigma, x)
     return torch.where(sigma > 0, (x - alpha * clean) / sigma, 0.0)

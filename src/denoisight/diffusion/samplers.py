@@ -103,16 +103,11 @@ def _walk(
     after = [*grid[1:], -1]
     if compat is not None:
         if compat != "diffusers" or start is not None:
-            raise UsageError(
-                f"compat={compat!r} was asked for; 'diffusers', without `start`, is the only one."
-            )
+            raise UsageError(f"compat={compat!r} was asked for; 'diffusers', without `start`, is the only one.")
         after = [max(t - schedule.num_timesteps // steps, -1) for t in grid]
     pairs = torch.tensor([grid, after], device=x.device).T[..., None].expand(-1, -1, len(x))
     levels = schedule.at(pairs, torch.promote_types(x.dtype, torch.float32))
-    return [
-        (Level(*(part[i, 0] for part in levels)), Level(*(part[i, 1] for part in levels)))
-        for i in range(steps)
-    ]
+    return [(Level(*(part[i, 0] for part in levels)), Level(*(part[i, 1] for part in levels))) for i in range(steps)]
 
 
 def _ancestral_sigma(level: Level, after: Level) -> Float[Tensor, "b"]:

@@ -119,9 +119,7 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
 }
 
 
-def timesteps(
-    schedule: Schedule, steps: int, spacing: str = "trailing", start: float | None = None
-) -> list[int]:
+def timesteps(schedule: Schedule, steps: int, spacing: str = "trailing", start: float | None = None) -> list[int]:
     """The descending timesteps of a walk of `steps` steps (Lin et al. 2024, table 2), before the clean point.
 
     `start` is the noise level in (0, 1] from which a part-noised x is denoised: the spacing is applied to the
@@ -132,9 +130,7 @@ def timesteps(
     """
     num_levels = schedule.num_timesteps if start is None else schedule.timestep(start) + 1
     if not 1 <= steps <= num_levels:
-        raise UsageError(
-            f"{steps} steps were asked for over {num_levels} noise levels; give 1 to {num_levels}."
-        )
+        raise UsageError(f"{steps} steps were asked for over {num_levels} noise levels; give 1 to {num_levels}.")
     grid = pick(SPACINGS, spacing, "spacing")(num_levels, steps)
     return grid if start is None else [num_levels - 1, *grid[1:]]
 

@@ -70,9 +70,7 @@ def _samples(protocol: Protocol, training: Reader, limit: int | None) -> Iterato
         grid = grid or sample.size
         yield sample.resize(*grid)
     if grid is None:
-        raise ProtocolError(
-            "No training images came, but baselines are made from them; give a training split."
-        )
+        raise ProtocolError("No training images came, but baselines are made from them; give a training split.")
 
 
 def _codec(protocol: Protocol) -> Codec[Any]:
@@ -126,9 +124,7 @@ def _count_votes(samples: Iterator[Sample], protocol: Protocol) -> Int64[Tensor,
     for sample in samples:
         truth = sample.truths[protocol.truth]
         if not isinstance(truth, Labels) or truth.classes != protocol.classes:
-            raise ProtocolError(
-                f"Training image {sample.key!r} has other classes than protocol {protocol.name}."
-            )
+            raise ProtocolError(f"Training image {sample.key!r} has other classes than protocol {protocol.name}.")
         votes = votes + (truth.ids == torch.arange(len(protocol.classes))[:, None, None])
     return votes
 

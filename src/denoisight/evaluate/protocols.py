@@ -47,9 +47,7 @@ class Protocol:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.range_m is None) != (self.alignment is None) or (
-            self.classes and self.alignment is not None
-        ):
+        if (self.range_m is None) != (self.alignment is None) or (self.classes and self.alignment is not None):
             raise ProtocolError(
                 f"Protocol {self.name} ({self.task}) must have a range and an alignment (depth), or classes "
                 "(labels), or none of them (normals)."
@@ -130,9 +128,7 @@ def _scenes(split: str, count: int, list_hash: str) -> _Images:
 _IMAGES = {
     "scenes/val": _scenes("val", 200, "b8d0015fe9acff8ff774434e06960171bb38f843f7759c535baf7056a411e064"),
     "scenes/test": _scenes("test", 500, "ff5768966ddb63070284bc00acf9a5b8cfd55627ba94a587bb94e1afd9465ab2"),
-    "scenes/shifted": _scenes(
-        "shifted", 500, "86d16c52a5725af4bc262aab1dd048d0e7d6e05d30e2d73424b9d576ef78b3d7"
-    ),
+    "scenes/shifted": _scenes("shifted", 500, "86d16c52a5725af4bc262aab1dd048d0e7d6e05d30e2d73424b9d576ef78b3d7"),
     "camvid-240/val": _Images(
         "camvid_240x180",
         "val",

@@ -98,9 +98,7 @@ class Results(BaseModel):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"Cannot read {path} as results of this version ({error}); evaluate again."
-            ) from error
+            raise DataError(f"Cannot read {path} as results of this version ({error}); evaluate again.") from error
 
 
 def _rows(result: Result) -> list[dict[str, str]]:

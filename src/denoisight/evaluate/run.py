@@ -63,18 +63,35 @@ def count(
     progress: Progress = iter,
 ) -> Tally:
     """Counts of the reader's images at `indices`; the parts of several workers merge into one tally."""
+    arms = {"": predictor}
+    return count_arms(arms, protocol, reader, indices, batch=batch, seed=seed, progress=progress)[""]
+
+
+def count_arms(
+    predictors: Mapping[str, Predictor],
+    protocol: Protocol,
+    reader: Reader,
+    indices: Sequence[int],
+    *,
+    batch: int = 8,
+    seed: int = 0,
+    progress: Progress = iter,
+) -> dict[str, Tally]:
+    """The same for several predictors, by name, with every image read once."""
     keys = reader.keys
-    tally = Tally([keys[i] for i in indices], scores_of(protocol))
+    tallies = {name: Tally([keys[i] for i in indices], scores_of(protocol)) for name in predictors}
     for chunk in progress([indices[i : i + batch] for i in range(0, len(indices), batch)]):
         samples = [reader[i] for i in chunk]
-        predictions = predictor([sample.query for sample in samples], seed)
-        if len(predictions) != len(samples):
-            raise ProtocolError(
-                f"{len(samples)} queries were answered by {len(predictions)} predictions; give one a query."
-            )
-        for sample, prediction in zip(samples, predictions, strict=True):
-            tally.add([sample.key], count_image(prediction, sample, protocol))
-    return tally
+        queries = [sample.query for sample in samples]
+        for name, predictor in predictors.items():
+            predictions = predictor(queries, seed)
+            if len(predictions) != len(samples):
+                raise ProtocolError(
+                    f"{len(samples)} queries were answered by {len(predictions)} predictions; give one a query."
+                )
+            for sample, prediction in zip(samples, predictions, strict=True):
+                tallies[name].add([sample.key], count_image(prediction, sample, protocol))
+    return tallies
 
 
 def count_image(prediction: Annotation, sample: Sample, protocol: Protocol) -> dict[str, Tensor]:
@@ -141,13 +158,9 @@ def _truth(sample: Sample, protocol: Protocol, kind: type[Annotation]) -> Annota
     if not isinstance(truth, kind):
         raise ProtocolError(f"{about}it has no {kind.__name__} named {protocol.truth!r}; give its own data.")
     if protocol.size not in (None, truth.size):
-        raise ProtocolError(
-            f"{about}(height, width) is {truth.size}, not {protocol.size}; read it at that size."
-        )
+        raise ProtocolError(f"{about}(height, width) is {truth.size}, not {protocol.size}; read it at that size.")
     if isinstance(truth, Labels) and truth.classes != protocol.classes:
-        raise ProtocolError(
-            f"{about}its classes are {shortlist(truth.classes)}; use the protocol's own classes."
-        )
+        raise ProtocolError(f"{about}its classes are {shortlist(truth.classes)}; use the protocol's own classes.")
     return truth
 
 

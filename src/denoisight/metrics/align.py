@@ -27,9 +27,7 @@ LEAST_DISPARITY = 1e-3
 _SMALLEST = 1e-6
 
 
-def align(
-    prediction: Depth, truth: Depth, alignment: Alignment, mask: Bool[Tensor, "b h w"]
-) -> Float[Tensor, "b h w"]:
+def align(prediction: Depth, truth: Depth, alignment: Alignment, mask: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     """Predicted depth in metres, float64, after the least-squares fit to the truth over `mask` in each image.
 
     As Marigold evaluates (Ke et al., CVPR 2024; modes `least_square` and `least_square_disparity` of its

@@ -29,9 +29,7 @@ def labels_counts(prediction: Labels, truth: Labels) -> dict[str, Float[Tensor, 
         )
     for side, ids in (("prediction", prediction.ids), ("truth", truth.ids)):
         if ((ids != IGNORE) & ((ids < 0) | (ids >= k))).any():
-            raise ProtocolError(
-                f"The {side} holds label ids beyond its {k} classes; ids are 0-{k - 1} or {IGNORE}."
-            )
+            raise ProtocolError(f"The {side} holds label ids beyond its {k} classes; ids are 0-{k - 1} or {IGNORE}.")
     answer = torch.where(prediction.ids == IGNORE, k, prediction.ids)
     image = torch.arange(len(truth.ids), device=truth.ids.device)[:, None, None]
     cell = ((image * k + truth.ids) * (k + 1) + answer)[truth.valid]
@@ -43,9 +41,7 @@ def labels_counts(prediction: Labels, truth: Labels) -> dict[str, Float[Tensor, 
     }
 
 
-def labels_scores(
-    counts: Mapping[str, Float[Tensor, "..."]], classes: Sequence[str]
-) -> dict[str, Float[Tensor, "*n"]]:
+def labels_scores(counts: Mapping[str, Float[Tensor, "..."]], classes: Sequence[str]) -> dict[str, Float[Tensor, "*n"]]:
     """Scores of `METRICS` and `iou/CLASS` from sums, for any leading axes; NaN where no pixel was judged.
 
     IoU = hits / (true + predicted - hits), as PASCAL VOC defines it. A class in neither truth nor prediction

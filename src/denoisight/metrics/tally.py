@@ -93,9 +93,7 @@ class Tally:
 
     def _enter(self, key: str, row: dict[str, Tensor]) -> None:
         if key not in self._rows:
-            raise ProtocolError(
-                f"Image {key!r} is not on the list of {len(self.keys)}; give the list it is on."
-            )
+            raise ProtocolError(f"Image {key!r} is not on the list of {len(self.keys)}; give the list it is on.")
         if self._rows[key] is not None:
             raise ProtocolError(f"Image {key!r} was counted twice; cut the work into disjoint parts.")
         self._rows[key] = row

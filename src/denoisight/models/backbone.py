@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +16,7 @@ from ..diffusion.schedule import Level, Schedule
 from .text import TextEncoder
 
 
+@runtime_checkable
 class LatentSpace(Protocol):
     """Pixels in [-1, 1] <-> latents of about unit variance, `stride` times smaller."""
 

@@ -21,7 +21,7 @@ from .embedded import Network, build
 from .heads import Heads
 from .taps import Taps
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 
 class TaskEntry(BaseModel):
@@ -82,7 +82,9 @@ def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = 
         parts.backbone.unet.save_config(new / "unet")
         for name, module in parts.modules().items():
             weights = {k: v.detach().to("cpu", dtype).contiguous() for k, v in module.state_dict().items()}
-            target = new / "unet" / "diffusion_pytorch_model.safetensors" if name == "unet" else new / f"{name}.safetensors"
+            target = (
+                new / "unet" / "diffusion_pytorch_model.safetensors" if name == "unet" else new / f"{name}.safetensors"
+            )
             save_file(weights, target, metadata={"format": "pt"})
         (new / "model.json").write_text(parts.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (new / "README.md").write_text(card, encoding="utf-8")
@@ -103,11 +105,17 @@ def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None) -> 
     folder = Path(folder)
     parts = assemble(read_config(folder), heads_for)
     for name, module in parts.modules().items():
-        source = folder / "unet" / "diffusion_pytorch_model.safetensors" if name == "unet" else folder / f"{name}.safetensors"
+        source = (
+            folder / "unet" / "diffusion_pytorch_model.safetensors"
+            if name == "unet"
+            else folder / f"{name}.safetensors"
+        )
         try:
             module.load_state_dict({k: v.float() for k, v in load_file(source).items()})
         except (OSError, SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
-            raise WeightsError(f"{source} is missing, damaged or of another model ({first}); save or copy it again.") from error
+            raise WeightsError(
+                f"{source} is missing, damaged or of another model ({first}); save or copy it again."
+            ) from error
         module.eval()
     return parts

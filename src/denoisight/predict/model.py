@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -29,7 +29,45 @@ from .prediction import Prediction
 from .readout import read
 
 Route = Literal["denoise", "readout"]
-ImageLike = Query | Tensor | np.ndarray | Image.Image | str | Path
+ImageLike: TypeAlias = Query | Tensor | np.ndarray | Image.Image | str | Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a prediction is made.
+
+    steps: denoising steps (None: the model's own). ensemble: members that are merged, with uncertainty.
+    res: longest side in pixels at which the network works, 0 for the image's own (None: the model's).
+    route: None takes the one the model learnt, denoising first. seed: with an image's key it fixes the noise,
+    whatever the batch and order. batch: images in one network pass. match_input_resolution: give annotations the
+    size of the image rather than that of the network. trajectory: keep the clean estimate of every step.
+    """
+
+    steps: int | None = None
+    ensemble: int = 1
+    res: int | None = None
+    route: Route | None = None
+    seed: int = 0
+    batch: int = 8
+    sampler: str = "ddim"
+    match_input_resolution: bool = True
+    trajectory: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "ensemble", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}, but must be at least 1.")
+        if self.res is not None and self.res < 0:
+            raise UsageError(f"res is {self.res}; give a number of pixels, or 0 for the image's own size.")
+
+
+class _Answer(NamedTuple):
+    """One image's result at the network's size."""
+
+    reading: Reading
+    latent: Tensor | None = None
+    trajectory: tuple[Annotation, ...] = ()
 
 
 class Model:
@@ -51,15 +89,6 @@ class Model:
     def tasks(self) -> tuple[str, ...]:
         return tuple(self.denoises | self.reads)
 
-    def to(self, device: str | torch.device = "auto", dtype: str = "fp32") -> Model:
-        """Move to a device and precision ("fp32", "bf16", "fp16"), in place."""
-        place = pick_device(str(device))
-        for module in self.parts.modules().values():
-            module.to(place)
-            if dtype != "fp32":
-                module.to(DTYPES[dtype])
-        return self
-
     @cached_property
     def weights_hash(self) -> str:
         """SHA-256 over all weights in a fixed order: two models with one hash give the same answers."""
@@ -69,16 +98,26 @@ class Model:
             digest.update(weights.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def to(self, device: str | torch.device = "auto", dtype: str = "fp32") -> Model:
+        """Move to a device and precision ("fp32", "bf16", "fp16"), in place."""
+        place = pick_device(str(device))
+        for module in self.parts.modules().values():
+            module.to(place)
+            if dtype != "fp32":
+                module.to(DTYPES[dtype])
+        return self
+
     def task(self, name: str, route: Route | None = None) -> tuple[Task, Route]:
         """A task and the route it will take. Raises `UsageError` where the model never learnt it."""
-        for way, known in (("denoise", self.denoises), ("readout", self.reads)):
-            if name in known and route in (None, way):
-                return known[name], way  # type: ignore[return-value]
+        if name in self.denoises and route in (None, "denoise"):
+            return self.denoises[name], "denoise"
+        if name in self.reads and route in (None, "readout"):
+            return self.reads[name], "readout"
         learnt = [f"{n} (denoise)" for n in self.denoises] + [f"{n} (readout)" for n in self.reads]
         asked = f"{name!r} by {route}" if route else repr(name)
         raise UsageError(
             f"Model {self.name!r} cannot predict {asked}; it learnt {', '.join(learnt) or 'nothing'}. "
-            f"Teach it with: denoisight train {name} --data DIR --model {self.name}"
+            f"Teach it with: denoisight train {name} --data DIR"
         )
 
     def predict(
@@ -86,78 +125,49 @@ class Model:
         images: ImageLike | Sequence[ImageLike],
         task: str,
         *,
+        prompt: str = "",
         steps: int | None = None,
         ensemble: int = 1,
         res: int | None = None,
         route: Route | None = None,
-        prompt: str = "",
         seed: int = 0,
         batch: int = 8,
         sampler: str = "ddim",
         match_input_resolution: bool = True,
         trajectory: bool = False,
     ) -> Any:
-        """One `Prediction` for one image, a list for a list.
+        """One `Prediction` for one image, a list for a list; `Options` says what the keywords mean.
 
-        images: paths, PIL images, [h w 3] uint8 arrays, [3 h w] tensors in [0, 1], or Queries; sizes may differ.
-        steps: denoising steps (default: the model's own). ensemble: members that are merged, with uncertainty.
-        res: longest side in pixels at which the network works, 0 for the image's own (default: the model's).
-        seed: with the image's key it fixes the noise, whatever the batch and order.
+        images: paths, PIL images, uint8 arrays [h w 3], tensors [3 h w] in [0, 1], or Queries; sizes may differ.
         """
-        alone = isinstance(images, ImageLike)
-        queries = [as_query(images, 0)] if alone else [as_query(image, i) for i, image in enumerate(images)]  # type: ignore[arg-type]
-        if prompt:
-            queries = [replace(query, text=prompt) for query in queries]
-        predictions = list(
-            self.stream(
-                queries,
-                task,
-                steps=steps,
-                ensemble=ensemble,
-                res=res,
-                route=route,
-                seed=seed,
-                batch=batch,
-                sampler=sampler,
-                match_input_resolution=match_input_resolution,
-                trajectory=trajectory,
-            )
-        )
-        return predictions[0] if alone else predictions
+        options = Options(
+            steps, ensemble, res, route, seed, batch, sampler, match_input_resolution, trajectory
+        )  # fmt: skip
+        if isinstance(images, ImageLike):
+            return next(self.stream([as_query(images, 0, prompt)], task, options))
+        queries = [as_query(image, index, prompt) for index, image in enumerate(images)]
+        return list(self.stream(queries, task, options))
 
     @torch.inference_mode()
-    def stream(
-        self,
-        queries: Sequence[Query],
-        task: str,
-        *,
-        steps: int | None = None,
-        ensemble: int = 1,
-        res: int | None = None,
-        route: Route | None = None,
-        seed: int = 0,
-        batch: int = 8,
-        sampler: str = "ddim",
-        match_input_resolution: bool = True,
-        trajectory: bool = False,
-    ) -> Iterator[Prediction]:
+    def stream(self, queries: Sequence[Query], task: str, options: Options = Options()) -> Iterator[Prediction]:
         """Predictions in the order of the queries; images that are worked on at one size share batches."""
-        if ensemble < 1 or batch < 1:
-            raise UsageError(f"Ensemble ({ensemble}) and batch ({batch}) must be at least 1.")
-        chosen, way = self.task(task, route)
-        steps = steps or self.parts.config.steps
-        longest = self.parts.config.resolution if res is None else res
-        settings = {"route": way, "steps": steps if way == "denoise" else 1, "ensemble": ensemble, "seed": seed, "res": longest}
+        chosen, way = self.task(task, options.route)
+        config = self.parts.config
+        steps = (options.steps or config.steps) if way == "denoise" else 1
+        longest = config.resolution if options.res is None else options.res
+        settings: dict[str, str | int | float] = {"route": way, "steps": steps, "ensemble": options.ensemble}
+        settings |= {"seed": options.seed, "res": longest}
         done: dict[int, Prediction] = {}
-        for indices in self._groups(queries, longest, batch):
+        for indices in self._groups(queries, longest, options.batch):
             group = [queries[i] for i in indices]
+            images = self._images(group, longest)
             if way == "denoise":
-                results = self._denoise(group, chosen, steps, ensemble, longest, seed, sampler, trajectory)
+                answers = self._denoise(group, images, chosen, steps, options)
             else:
-                results = self._read(group, chosen, longest)
-            for i, query, (reading, latent, path) in zip(indices, group, results, strict=True):
-                size = query.size if match_input_resolution else reading.annotation.size
-                done[i] = _finish(query, task, reading, latent, path, size, settings)
+                answers = self._read(images, chosen)
+            for i, query, answer in zip(indices, group, answers, strict=True):
+                size = query.size if options.match_input_resolution else answer.reading.annotation.size
+                done[i] = _finish(query, task, answer, size, settings)
         yield from (done[i] for i in range(len(queries)))
 
     def save_pretrained(
@@ -172,12 +182,12 @@ class Model:
         told = config.model_copy(update={"provenance": {**config.provenance, **(provenance or {})}})
         save(replace(self.parts, config=told), folder, card, DTYPES[dtype])
 
-    def _groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[tuple[int, ...]]:
+    def _groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[list[int]]:
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, query in enumerate(queries):
             by_size[self.parts.backbone.fitting_size(*query.size, longest)].append(i)
         for indices in by_size.values():
-            yield from (tuple(indices[i : i + batch]) for i in range(0, len(indices), batch))
+            yield from (indices[i : i + batch] for i in range(0, len(indices), batch))
 
     def _images(self, queries: Sequence[Query], longest: int) -> Tensor:
         backbone = self.parts.backbone
@@ -185,28 +195,19 @@ class Model:
         return images.to(backbone.device, next(backbone.parameters()).dtype)
 
     def _denoise(
-        self,
-        queries: Sequence[Query],
-        task: Task,
-        steps: int,
-        ensemble: int,
-        longest: int,
-        seed: int,
-        sampler: str,
-        trajectory: bool,
-    ) -> list[tuple[Reading, Tensor | None, tuple[Annotation, ...]]]:
-        images = self._images(queries, longest)
+        self, queries: Sequence[Query], images: Tensor, task: Task, steps: int, options: Options
+    ) -> list[_Answer]:
+        members = range(options.ensemble)
         prompts = [task.instruct(query.text) for query in queries]
-        seeds = [[item_seed(seed, query.key, member) for member in range(ensemble)] for query in queries]
-        walk = denoise(self.parts.backbone, images, prompts, seeds, steps=steps, sampler=sampler)
+        seeds = [[item_seed(options.seed, query.key, member) for member in members] for query in queries]
         kept: list[Step] = []
-        for step in walk:
-            kept = [*kept, step] if trajectory else [step]
-        stages = [self._merge(task, step.clean, images, ensemble) for step in kept]
-        latents = kept[-1].x.unflatten(0, (len(queries), ensemble))
+        for step in denoise(self.parts.backbone, images, prompts, seeds, steps=steps, sampler=options.sampler):
+            kept = [*kept, step] if options.trajectory else [step]
+        stages = [self._merge(task, step.clean, images, options.ensemble) for step in kept]
+        latents = kept[-1].x.unflatten(0, (len(queries), options.ensemble))
+        paths = [tuple(stage[i].annotation for stage in stages) for i in range(len(queries))]
         return [
-            (stages[-1][i], latents[i, 0], tuple(stage[i].annotation for stage in stages) if trajectory else ())
-            for i in range(len(queries))
+            _Answer(stages[-1][i], latents[i, 0], paths[i] if options.trajectory else ()) for i in range(len(queries))
         ]
 
     def _merge(self, task: Task, clean: Tensor, images: Tensor, ensemble: int) -> list[Reading]:
@@ -215,13 +216,10 @@ class Model:
         members = [decoded[i : i + ensemble] for i in range(0, len(clean), ensemble)]
         return [agree(group) if ensemble > 1 else Reading(group[0], None) for group in members]
 
-    def _read(
-        self, queries: Sequence[Query], task: Task, longest: int
-    ) -> list[tuple[Reading, Tensor | None, tuple[Annotation, ...]]]:
-        annotation, uncertainty = read(self.parts, self._images(queries, longest), task)
+    def _read(self, images: Tensor, task: Task) -> list[_Answer]:
+        annotation, uncertainty = read(self.parts, images, task)
         return [
-            (Reading(annotation[i], None if uncertainty is None else uncertainty[i]), None, ())
-            for i in range(len(queries))
+            _Answer(Reading(annotation[i], None if uncertainty is None else uncertainty[i])) for i in range(len(images))
         ]
 
 
@@ -241,15 +239,16 @@ def load(name: str | Path, device: str = "auto", dtype: str = "fp32") -> Model:
     return Model(open_folder(folder, reads)).to(device, dtype)
 
 
-def as_query(image: ImageLike, index: int = 0) -> Query:
+def as_query(image: ImageLike, index: int = 0, prompt: str = "") -> Query:
     """A query from whatever a user may hold; its key is the file's stem, else its place in the list."""
     if isinstance(image, Query):
-        return image if image.key else replace(image, key=f"{index:06d}")
+        return replace(image, key=image.key or f"{index:06d}", text=prompt or image.text)
     if isinstance(image, str | Path):
-        return Query(read_image(Path(image)), key=Path(image).stem)
+        return Query(read_image(image), prompt, Path(image).stem)
     if isinstance(image, Tensor):
-        return Query(image.float(), key=f"{index:06d}")
-    return Query(picture_tensor(image if isinstance(image, Image.Image) else Image.fromarray(image)), key=f"{index:06d}")
+        return Query(image.float(), prompt, f"{index:06d}")
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    return Query(picture_tensor(picture), prompt, f"{index:06d}")
 
 
 def _task(entry: TaskEntry) -> Task:
@@ -257,27 +256,18 @@ def _task(entry: TaskEntry) -> Task:
 
 
 def _finish(
-    query: Query,
-    task: str,
-    reading: Reading,
-    latent: Tensor | None,
-    path: tuple[Annotation, ...],
-    size: tuple[int, int],
-    settings: dict[str, str | int | float],
+    query: Query, task: str, answer: _Answer, size: tuple[int, int], settings: dict[str, str | int | float]
 ) -> Prediction:
     """Back to the CPU and to the size asked for."""
-    def fit(annotation: Annotation) -> Annotation:
-        return annotation.to("cpu").resize(*size)
-
-    uncertainty = reading.uncertainty
+    annotation, uncertainty = answer.reading
     if uncertainty is not None:
         uncertainty = resize_image(uncertainty.float().cpu()[None], *size)[0]
     return Prediction(
         query,
         task,
-        fit(reading.annotation),
+        annotation.to("cpu").resize(*size),
         uncertainty,
-        None if latent is None else latent.float().cpu(),
-        tuple(fit(annotation) for annotation in path),
+        None if answer.latent is None else answer.latent.float().cpu(),
+        tuple(stage.to("cpu").resize(*size) for stage in answer.trajectory),
         settings,
     )

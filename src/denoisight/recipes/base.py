@@ -1,4 +1,4 @@
-"""A run as one frozen value. Nothing here imports torch, so that the command line can show and check recipes at once."""
+"""A run as one frozen value. Nothing here imports torch, so that the command line shows and checks recipes at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..errors import RecipeError
 
 Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -54,40 +55,34 @@ class Noise(Part):
 
 
 class Recipe(Part):
-    """A complete training run.
+    """A complete training run."""
 
-    tasks: what to learn. data: where from (a folder, or scenes[:N]). model: what to start from: "embedded", a
-    folder, or "new". route: "denoise" or "readout". steps: optimiser steps; with `max_time` ("90s", "10m", "2h") the run
-    ends when either is spent, and the learning rate falls to zero by then. res: longest side in pixels at which
-    the network works, 0 for the model's own. labels: how many training samples to use, 0 for all.
-    """
-
-    recipe: str = "adapt"
-    tasks: tuple[str, ...] = ()
-    data: str = ""
-    model: str = "embedded"
-    route: Literal["denoise", "readout"] = "denoise"
-    steps: Positive = 2000
-    max_time: str = ""
-    batch: Positive = 16
-    res: Annotated[int, Field(ge=0)] = 0
-    labels: Annotated[int, Field(ge=0)] = 0
-    seed: int = 0
-    network: dict[str, int | tuple[int, ...]] = {}
+    recipe: str = Field("adapt", description="The recipe that this began as.")
+    tasks: tuple[str, ...] = Field((), description="What to learn.")
+    data: str = Field("", description="A folder of labelled images, or scenes[:N].")
+    model: str = Field("embedded", description='What to start from: "embedded", a folder, or "new".')
+    route: Literal["denoise", "readout"] = Field("denoise", description="Which way the model perceives.")
+    steps: Positive = Field(2000, description="Optimiser steps.")
+    max_time: str = Field("", description="End by then, whatever the steps: 90s, 10m, 2h.")
+    batch: Positive = Field(16, description="Images a step (and process); each is taught every task.")
+    res: Natural = Field(0, description="Longest side in pixels at which the network works; 0: the model's own.")
+    labels: Natural = Field(0, description="How many training samples to use; 0: all.")
+    seed: int = Field(0, description="With it, the data and the versions, a run is determined.")
+    network: dict[str, int | tuple[int, ...]] = Field({}, description="Sizes of a new network.")
     noise: Noise = Noise()
     optim: Optim = Optim()
     augment: Augmentation = Augmentation()
-    predict_steps: Positive = 4
-    validations: Positive = 5
-    validation_images: Positive = 64
-    checkpoint_every: Positive = 250
-    workers: Annotated[int, Field(ge=0)] | None = None
-    threads: Annotated[int, Field(ge=0)] = 0
-    device: str = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    cache_gb: Annotated[float, Field(ge=0)] = 1.0
-    log_every: Positive = 20
-    log_with: tuple[Literal["tensorboard"], ...] = ()
+    predict_steps: Positive = Field(4, description="Denoising steps that the model takes by default.")
+    validations: Positive = Field(5, description="How often to validate; the best state is kept.")
+    validation_images: Positive = Field(64, description="On how many images, at most.")
+    checkpoint_every: Positive = Field(250, description="Steps between checkpoints.")
+    workers: Natural | None = Field(None, description="Processes that read ahead (default: 1 for scenes).")
+    threads: Natural = Field(0, description="CPU threads of the network; 0: as torch chooses.")
+    device: str = Field("auto", description="auto, cpu, cuda[:i] or mps.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Of the network's passes.")
+    cache_gb: Annotated[float, Field(ge=0)] = Field(1.0, description="Memory for decoded training images.")
+    log_every: Positive = Field(20, description="Steps between lines of metrics.jsonl.")
+    log_with: tuple[Literal["tensorboard"], ...] = Field((), description="Trackers beside metrics.jsonl.")
 
     @field_validator("max_time")
     @classmethod
@@ -113,7 +108,9 @@ def override(recipe: Recipe, changes: dict[str, object]) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "recipe"
-        raise RecipeError(f"Recipe key {key!r}: {first['msg'].lower()} (got {first['input']!r}). See: denoisight config show") from error
+        raise RecipeError(
+            f"Recipe key {key!r}: {first['msg'].lower()} (got {first['input']!r}). See: denoisight config show"
+        ) from error
 
 
 def read_yaml(path: Path | str) -> dict[str, object]:
@@ -123,7 +120,9 @@ def read_yaml(path: Path | str) -> dict[str, object]:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"Cannot read the config file {path}: {error}") from error
     if not isinstance(value, dict):
-        raise RecipeError(f"The config file {path} must hold `key: value` lines, like the one `denoisight config show` prints.")
+        raise RecipeError(
+            f"The config file {path} must hold `key: value` lines, like the one `denoisight config show` prints."
+        )
     return value
 
 

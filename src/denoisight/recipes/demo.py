@@ -46,7 +46,10 @@ def demo(out: Path, *, max_time: str = "120s", overwrite: bool = False, quiet: b
         shutil.rmtree(out)
     embedded = load("embedded")
     log.info("1/3 Predicting depth, normals and labels on scenes and on a photograph.")
-    looks = (_look(embedded, _photographs(), "A photograph"), _look(embedded, _scenes("test", 3), "Scenes like those it learnt from"))
+    looks = (
+        _look(embedded, _photographs(), "A photograph"),
+        _look(embedded, _scenes("test", 3), "Scenes like those it learnt from"),
+    )
 
     log.info("2/3 Adapting to %d labelled pictures of a kind it never saw.", TRAINING + VALIDATION)
     data = out / "data"
@@ -99,12 +102,14 @@ def _page(
     first = results.results[0]
     return Page(
         title="denoisight: five minutes",
-        lead=f"A small diffusion model was adapted to {TRAINING + VALIDATION} labelled pictures of a kind that it never saw, "
-        f"and measured on {TEST} others, before and after.",
+        lead=f"A small diffusion model was adapted to {TRAINING + VALIDATION} labelled pictures of a kind that it "
+        f"never saw, and measured on {TEST} others, before and after.",
         command="denoisight demo",
         facts={**describe(first), "wall time": f"{seconds:.0f} s"},
         tables=score_tables(results.results, before.baselines),
         plots=learning_plots(run),
         panels=(*looks, *panels_of(after, "after adaptation")),
-        notes=("The embedded model is small; it learnt from procedural scenes alone, so photographs are far from what it knows.",),
+        notes=(
+            "The embedded model is small and learnt from procedural scenes alone, so it knows little of photographs.",
+        ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from ..evaluate.baselines import baselines
 from ..evaluate.own import own
 from ..evaluate.protocols import PROTOCOLS, Protocol
 from ..evaluate.results import Result, Results
-from ..evaluate.run import Predictor, evaluate
-from ..predict.model import Model, Route
+from ..evaluate.run import Predictor, count_arms, summarize
+from ..predict.model import Model, Options
 from .base import read_yaml
 
 TRAINING_IMAGES = 500
@@ -43,7 +43,7 @@ class Judged:
     cases: tuple[Case, ...]
     results: Results
     baselines: frozenset[str]
-    options: dict[str, Any]
+    options: Options
 
 
 def judge(
@@ -54,12 +54,7 @@ def judge(
     task: str = "all",
     data: str = "",
     split: str = "test",
-    route: Route | None = None,
-    steps: int | None = None,
-    ensemble: int = 1,
-    res: int | None = None,
-    seed: int = 0,
-    batch: int = 16,
+    options: Options = Options(batch=16),  # noqa: B008
     limit: int | None = None,
     partial: bool = False,
     quiet: bool = False,
@@ -72,48 +67,60 @@ def judge(
     the protocol or the model lacks, `DataError` where the images are not found, `ProtocolError` for a part of them.
     """
     cases = tuple(_cases(model, name, protocol, task, data, split))
-    options = {"route": route, "steps": steps, "ensemble": ensemble, "res": res, "batch": batch}
     results: list[Result] = []
     rival_names: set[str] = set()
     for case in cases:
-        _, way = model.task(case.protocol.task, route)
-        settings = {
-            "route": way,
-            "steps": (steps or model.parts.config.steps) if way == "denoise" else 1,
-            "ensemble": ensemble,
-            "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
-            "resolution": model.parts.config.resolution if res is None else res,
-        }
+        settings = _settings(model, case.protocol.task, options)
         arms: dict[str, Predictor] = {model.name: predictor(model, case.protocol.task, options)}
         rivals = baselines(case.protocol, case.training) if trivial else {}
         rival_names |= set(rivals)
-        for arm, answer in (arms | rivals).items():
+        keys = case.reader.keys[:limit]
+        if not partial:
+            case.protocol.check(keys)
+        tallies = count_arms(
+            arms | rivals,
+            case.protocol,
+            case.reader,
+            range(len(keys)),
+            batch=options.batch,
+            seed=options.seed,
+            progress=_progress(case.protocol.task, quiet),
+        )
+        for arm, tally in tallies.items():
             own_arm = arm in arms
             results.append(
-                evaluate(
-                    answer,
+                summarize(
+                    tally,
                     case.protocol,
-                    case.reader,
                     name=arm,
                     model_hash=model.weights_hash if own_arm else None,
                     settings=settings if own_arm else None,
-                    batch=batch,
-                    seed=seed,
-                    limit=limit,
-                    partial=partial,
-                    progress=_progress(f"{case.protocol.task} {arm}", quiet or not own_arm),
+                    seed=options.seed,
                 )
             )
     return Judged(model, cases, Results(results=tuple(results)), frozenset(rival_names), options)
 
 
-def predictor(model: Model, task: str, options: dict[str, Any]) -> Predictor:
+def predictor(model: Model, task: str, options: Options) -> Predictor:
     """The model as evaluation wants it: queries and a seed in, annotations out."""
 
     def answer(queries: Sequence[Query], seed: int) -> list[Annotation]:
-        return [p.annotation for p in model.stream(queries, task, seed=seed, **options)]
+        return [p.annotation for p in model.stream(queries, task, replace(options, seed=seed))]
 
     return answer
+
+
+def _settings(model: Model, task: str, options: Options) -> dict[str, str | int]:
+    """What stands beside every score of the model."""
+    config = model.parts.config
+    _, way = model.task(task, options.route)
+    return {
+        "route": way,
+        "steps": (options.steps or config.steps) if way == "denoise" else 1,
+        "ensemble": options.ensemble,
+        "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
+        "resolution": config.resolution if options.res is None else options.res,
+    }
 
 
 def _cases(model: Model, name: str, protocol: str, task: str, data: str, split: str) -> list[Case]:

@@ -115,7 +115,11 @@ def train(
     began = time.monotonic()
 
     def keep(scores: dict[str, float], step: int) -> None:
-        provenance: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": _data_name(recipe)}
+        provenance: dict[str, str | int | float] = {
+            "step": step,
+            "seed": recipe.seed,
+            "data": _data_name(recipe),
+        }
         provenance |= {name: round(value, 5) for name, value in scores.items()}
         model.save_pretrained(out / "model", _card(recipe, scores, step), provenance=provenance)
 
@@ -143,7 +147,9 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     if not recipe.tasks:
         raise RecipeError(f"No task to train; name some of: {', '.join(TASKS)}.")
     if not recipe.data:
-        raise RecipeError("No data to train on; give a folder of labelled images with --data DIR, or --data scenes:1000.")
+        raise RecipeError(
+            "No data to train on; give a folder of labelled images with --data DIR, or --data scenes:1000."
+        )
     truths = [make_tasks([name], ("any",))[0].truth for name in recipe.tasks]
     size = (recipe.res or 64,) * 2
     reader = open_data(recipe.data, "train", truths, size=size)
@@ -194,7 +200,9 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
 def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
     if recipe.route == "readout":
         return ReadoutObjective(parts, tasks)
-    return DenoiseObjective(parts.backbone, tasks, law(recipe.noise.timesteps, parts.backbone.schedule, recipe.noise.rho))
+    return DenoiseObjective(
+        parts.backbone, tasks, law(recipe.noise.timesteps, parts.backbone.schedule, recipe.noise.rho)
+    )
 
 
 def _accelerator(recipe: Recipe, out: Path) -> Accelerator:
@@ -249,7 +257,15 @@ def _claim(out: Path, resume: str | None, overwrite: bool, main: bool) -> None:
 def _describe(recipe: Recipe, out: Path, reader: Reader, held_out: Reader, device: torch.device) -> None:
     """Write down what is run, and say it in the first line."""
     write_text(out / "config.yaml", recipe.to_yaml())
-    write_json(out / "env.json", {"versions": versions(), "device": str(device), "threads": torch.get_num_threads(), "command": sys.argv})
+    write_json(
+        out / "env.json",
+        {
+            "versions": versions(),
+            "device": str(device),
+            "threads": torch.get_num_threads(),
+            "command": sys.argv,
+        },
+    )
     log.info(
         "device %s, %d threads, seed %d, %d training and %d validation images, into %s",
         *(device, torch.get_num_threads(), recipe.seed, len(reader), len(held_out), out),
@@ -279,7 +295,8 @@ def _card(recipe: Recipe, scores: dict[str, float], step: int) -> str:
     rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in scores.items() if name != "badness")
     return (
         f"---\nlibrary_name: denoisight\ntags: [diffusion, {', '.join(recipe.tasks)}]\n---\n"
-        f"# {', '.join(recipe.tasks)} by {recipe.route}\n\nTrained on {_data_name(recipe)} for {step} steps, seed {recipe.seed}.\n\n"
+        f"# {', '.join(recipe.tasks)} by {recipe.route}\n\n"
+        f"Trained on {_data_name(recipe)} for {step} steps, seed {recipe.seed}.\n\n"
         f"| validation | |\n|---|---|\n{rows}\n\n"
         f'```python\nimport denoisight\n\nmodel = denoisight.load("FOLDER")\n'
         f'model.predict("photo.jpg", task="{recipe.tasks[0]}").save("out")\n```\n'

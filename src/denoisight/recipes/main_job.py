@@ -25,5 +25,11 @@ def train_and_report(
     trained = train(recipe, out, resume=resume, overwrite=overwrite, quiet=quiet)
     if trained.is_main and report:
         page = write_run_report(out, out / "report.html", quiet)
-        log.info("Wrote %s and %s. Next: denoisight predict PHOTOS --model %s --task %s -o out", out / "model", page, out, recipe.tasks[0])
+        log.info(
+            "Wrote %s and %s. Next: denoisight predict PHOTOS --model %s --task %s -o out",
+            out / "model",
+            page,
+            out,
+            recipe.tasks[0],
+        )
     return trained

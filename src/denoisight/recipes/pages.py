@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from ..errors import DataError
 from ..evaluate.results import Result, Results
-from ..evaluate.run import count_image
-from ..predict.model import Model, load
+from ..evaluate.run import count_image, scores_of
+from ..predict.model import Model, Options, load
 from ..report.curves import denoising_curve, learning_curves
 from ..report.page import Page, Plot, describe, write_page
 from ..report.panels import Panels, choose, panel_legends, panel_row
-from ..report.tables import score_tables
+from ..report.tables import format_score, score_tables
 from ..train.validate import CHOOSE_BY
 from .base import read_yaml
 from .judge import Case, Judged, judge
@@ -44,7 +43,11 @@ def compared(before: Judged, after: Judged, names: tuple[str, str]) -> Results:
     """Two models on the same images under new names, the first's baselines below."""
 
     def renamed(judged: Judged, name: str) -> list[Result]:
-        return [r.model_copy(update={"predictor": name}) for r in judged.results.results if r.predictor not in judged.baselines]
+        return [
+            r.model_copy(update={"predictor": name})
+            for r in judged.results.results
+            if r.predictor not in judged.baselines
+        ]
 
     trivial = [r for r in before.results.results if r.predictor in before.baselines]
     return Results(results=(*renamed(before, names[0]), *renamed(after, names[1]), *trivial))
@@ -92,7 +95,9 @@ def run_page(folder: Path, judged: Judged, command: str, facts: Mapping[str, str
 def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
     """Judge a run's best model on its own held-out images and write the page. Raises `DataError` for no run."""
     if not (folder / "config.yaml").exists() or not (folder / "model").is_dir():
-        raise DataError(f"{folder} is no finished run: it needs config.yaml and model/, which `denoisight train` writes.")
+        raise DataError(
+            f"{folder} is no finished run: it needs config.yaml and model/, which `denoisight train` writes."
+        )
     recipe = read_yaml(folder / "config.yaml")
     data = str(recipe["data"])
     scenes = data.startswith("scenes")
@@ -117,29 +122,23 @@ def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
     return out
 
 
-def denoising_scores(model: Model, case: Case, options: Mapping[str, Any], steps: int, images: int) -> np.ndarray:
+def denoising_scores(model: Model, case: Case, options: Options, steps: int, images: int) -> np.ndarray:
     """The deciding score of the clean estimate after each step, [images, steps]."""
     task = case.protocol.task
     metric = CHOOSE_BY[task][0]
     samples = [case.reader[i] for i in range(min(images, len(case.reader)))]
-    asked = {**options, "steps": steps, "route": "denoise", "trajectory": True, "ensemble": 1}
+    asked = replace(options, steps=steps, route="denoise", trajectory=True, ensemble=1)
     rows = []
-    for sample, prediction in zip(samples, model.stream([s.query for s in samples], task, **asked), strict=True):
+    for sample, prediction in zip(samples, model.stream([s.query for s in samples], task, asked), strict=True):
         counted = [count_image(stage, sample, case.protocol) for stage in prediction.trajectory]
-        rows.append([float(_score(counts, case)[metric]) for counts in counted])
+        rows.append([float(scores_of(case.protocol)(counts)[metric]) for counts in counted])
     return np.array(rows)
-
-
-def _score(counts: dict[str, torch.Tensor], case: Case) -> dict[str, torch.Tensor]:
-    from ..evaluate.run import scores_of
-
-    return scores_of(case.protocol)(counts)
 
 
 def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
     """Empty where the task is read out in one pass."""
     task = case.protocol.task
-    if task not in judged.model.denoises or judged.options["route"] == "readout":
+    if task not in judged.model.denoises or judged.options.route == "readout":
         return ()
     metric, sign = CHOOSE_BY[task]
     steps = max(8, judged.model.parts.config.steps)
@@ -165,13 +164,15 @@ def _panels(judged: Judged, case: Case, result: Result, title: str) -> Panels:
     for kind in ("best", "worst", "random"):
         keys = getattr(chosen, kind)
         samples = [case.reader[index[key]] for key in keys]
-        answers = judged.model.stream([s.query for s in samples], task, seed=result.seed, **judged.options)
+        answers = judged.model.stream([s.query for s in samples], task, judged.options)
         for sample, answer in zip(samples, answers, strict=True):
             truth = sample.truths[case.protocol.truth]
             truths.append(truth)
             caption = f"{kind}: {sample.key}, {metric} {scores[sample.key]:.3f}"
             rows.append(panel_row(caption, sample.image, answer.annotation, truth, case.protocol.alignment))
-    return Panels(" ".join(f"{task}: best, worst and random images {title}".split()), tuple(rows), panel_legends(truths))
+    return Panels(
+        " ".join(f"{task}: best, worst and random images {title}".split()), tuple(rows), panel_legends(truths)
+    )
 
 
 def _lead(results: Sequence[Result], trivial: frozenset[str]) -> str:
@@ -181,13 +182,10 @@ def _lead(results: Sequence[Result], trivial: frozenset[str]) -> str:
         metric, sign = CHOOSE_BY[task]
         rivals = [r for r in results if r.protocol.task == task and r.predictor in trivial]
         mine = next(r for r in results if r.protocol.task == task and r.predictor not in trivial)
-        value = mine.headline[metric].value
-        known = [(sign * (r.headline[metric].value or 0.0), r) for r in rivals]
-        text = f"{task}: {metric} {value:.3f}" if value is not None else f"{task}: no score"
+        text = f"{task}: {metric} {format_score(mine.headline[metric])}"
+        known = [r for r in rivals if r.headline[metric].value is not None]
         if known:
-            _, best = min(known, key=lambda pair: pair[0])
-            text += f" (best trivial baseline, {best.predictor}: {best.headline[metric].value:.3f})"
+            best = min(known, key=lambda r: sign * (r.headline[metric].value or 0.0))
+            text += f" (best trivial baseline, {best.predictor}: {format_score(best.headline[metric])})"
         sentences.append(text)
     return "; ".join(sentences) + "."
-
-

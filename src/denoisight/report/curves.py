@@ -61,9 +61,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
             if len(raw) > 100:
                 axes.plot(steps, raw, color=colour, linewidth=0.6, alpha=0.3)
             marker = "o" if len(raw) < 25 else None
-            axes.plot(
-                steps, _smooth(raw), color=colour, linewidth=1.5, marker=marker, markersize=3, label=run
-            )
+            axes.plot(steps, _smooth(raw), color=colour, linewidth=1.5, marker=marker, markersize=3, label=run)
         if values.size and values.min() > 0 and values.max() > 20 * values.min():
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")

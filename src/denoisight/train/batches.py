@@ -76,7 +76,7 @@ def batches(stream: Stream, start: int, stop: int, workers: int, rank: int = 0, 
     plan = [[(step, slot) for slot in slots] for step in range(start, stop)]
     loader = DataLoader(
         stream,
-        batch_sampler=plan,  # type: ignore[arg-type]
+        batch_sampler=plan,
         num_workers=workers,
         collate_fn=Batch.of,
         prefetch_factor=4 if workers else None,

@@ -1,4 +1,7 @@
-"""What is trained: a batch, the run's seed and the step in, named losses out. Modules, so that engines can wrap their forward."""
+"""What is trained: a batch, the run's seed and the step in, named losses out.
+
+Objectives are modules, so that engines can wrap their forward pass.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class DenoiseObjective(nn.Module):
     timesteps drawn from `law` (probabilities over 0..T-1). Every image is taught every task, encoded once.
     """
 
-    def __init__(self, backbone: Backbone, tasks: Sequence[Task], law: Float[Tensor, "T"]) -> None:
+    def __init__(self, backbone: Backbone, tasks: Sequence[Task], law: Float[Tensor, T]) -> None:
         super().__init__()
         self.backbone = backbone
         self.tasks = tuple(tasks)
@@ -67,7 +70,6 @@ class ReadoutObjective(nn.Module):
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
         outputs = head_outputs(self.parts, batch.images, [task.name for task in self.tasks])
         losses = {
-            task.name: task.head.loss(outputs[task.name], batch.truths[task.truth], batch.images)
-            for task in self.tasks
+            task.name: task.head.loss(outputs[task.name], batch.truths[task.truth], batch.images) for task in self.tasks
         }
         return {"loss": torch.stack(list(losses.values())).mean(), **losses}

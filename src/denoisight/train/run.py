@@ -97,7 +97,12 @@ class Run:
         start = self.state["step"]
         if start >= self.steps:
             return
-        bar = tqdm(total=self.steps, initial=start, disable=self.quiet or not main or not sys.stderr.isatty(), unit="step")
+        bar = tqdm(
+            total=self.steps,
+            initial=start,
+            disable=self.quiet or not main or not sys.stderr.isatty(),
+            unit="step",
+        )
         records = fit(
             objective,
             batches(start),
@@ -140,7 +145,12 @@ class Run:
             return
         speed = record.images * (record.step - self.state["step"]) / max(time.monotonic() - self._began, 1e-9)
         losses = {name: float(value) for name, value in record.losses.items()}
-        numbers = {"step": record.step, **losses, "lr": record.lr, "gradient_norm": float(record.gradient_norm)}
+        numbers = {
+            "step": record.step,
+            **losses,
+            "lr": record.lr,
+            "gradient_norm": float(record.gradient_norm),
+        }
         numbers |= {"images_per_s": round(speed, 2), "elapsed_s": round(self.elapsed, 1)}
         self._write(numbers)
         left = self.elapsed / max(self.progress(record.step), 1e-9) - self.elapsed
@@ -196,7 +206,7 @@ def signals() -> Iterator[list[int]]:
         caught.append(number)
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, enter) for number in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {number: signal.signal(number, enter) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield caught
     finally:

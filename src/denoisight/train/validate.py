@@ -8,7 +8,7 @@ from ..annotations import Annotation, Query
 from ..data.readers import Reader
 from ..evaluate.own import own
 from ..evaluate.run import count
-from ..predict.model import Model, Route
+from ..predict.model import Model, Options, Route
 
 CHOOSE_BY = {"depth": ("abs_rel", 1.0), "normals": ("mean", 1.0), "semantic": ("miou", -1.0)}
 """The score that decides between two states of a model, and its sign as a loss."""
@@ -26,7 +26,7 @@ def validate(
     for task in tasks:
 
         def predictor(queries: Sequence[Query], seed: int, task: str = task) -> list[Annotation]:
-            asked = model.stream(queries, task, steps=steps, route=route, seed=seed, batch=batch)
+            asked = model.stream(queries, task, Options(steps=steps, route=route, seed=seed, batch=batch))
             return [prediction.annotation for prediction in asked]
 
         tally = count(predictor, own(reader, task), reader, range(len(reader)), batch=batch)

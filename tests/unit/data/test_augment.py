@@ -20,9 +20,7 @@ def some_sample(height: int = 20, width: int = 30) -> Sample:
         "depth": Depth.of(1.0 + columns + 100 * rows),
         "semantic": Labels(columns, tuple(map(str, range(width)))),
         "mask": Mask.of(columns > 3),
-        "normals": Normals.of(
-            torch.stack([torch.ones(height, width), 0.0 * rows, torch.ones(height, width)])
-        ),
+        "normals": Normals.of(torch.stack([torch.ones(height, width), 0.0 * rows, torch.ones(height, width)])),
     }
     return Sample(Query(image, "the left box", "k"), truths)
 

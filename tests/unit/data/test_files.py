@@ -46,9 +46,7 @@ def some_annotations() -> dict[str, Annotation]:
     mask = Mask(torch.eye(5), torch.rand(5, 5, generator=draw()) > 0.2)
     return {
         "depth": Depth(torch.arange(12.0).reshape(3, 4) / 1000, torch.arange(12).reshape(3, 4) > 0),
-        "affine depth": Depth(
-            torch.rand(3, 4, generator=draw()), torch.rand(3, 4, generator=draw(1)) > 0.3, "affine"
-        ),
+        "affine depth": Depth(torch.rand(3, 4, generator=draw()), torch.rand(3, 4, generator=draw(1)) > 0.3, "affine"),
         "normals": some_normals(),
         "labels": Labels(torch.tensor([[0, 1, 2, IGNORE]]), CLASSES),
         "instances": Labels(torch.tensor([[0, 1, 200, IGNORE]]), ()),

@@ -49,9 +49,7 @@ def test_truths_beside_photos_are_taken_and_told(tmp_path: Path) -> None:
     assert reader.keys == ("my_street",)
     assert reader.truths == ("depth", "mask", "semantic")
     assert reader[0].truths["depth"].values.unique().tolist() == [2]
-    assert any(
-        note.startswith("Took NAME_depth256.* beside NAME.* as depth (1 files)") for note in reader.notes
-    )
+    assert any(note.startswith("Took NAME_depth256.* beside NAME.* as depth (1 files)") for note in reader.notes)
     assert any("Left out 1 items" in note and "unlabelled_street" in note for note in reader.notes)
 
 
@@ -239,9 +237,7 @@ def test_data_are_found_by_name_in_the_data_folder(tmp_path: Path, monkeypatch: 
         open_data("yours", "all")
 
 
-@pytest.mark.parametrize(
-    ("spec", "says"), [("foder:x", "Did you mean 'folder'"), ("scenes:many", "scenes:500")]
-)
+@pytest.mark.parametrize(("spec", "says"), [("foder:x", "Did you mean 'folder'"), ("scenes:many", "scenes:500")])
 def test_bad_names_are_usage_errors(spec: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         open_data(spec, "train")

@@ -91,9 +91,7 @@ def test_all_that_is_missing_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inputs", [[], ["."]])
-def test_nothing_to_work_on_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str]
-) -> None:
+def test_nothing_to_work_on_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str]) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="No images in"):
         find_images(inputs)

@@ -27,9 +27,7 @@ def some_sample(number: int, side: int = 8) -> Sample:
     ids = torch.randint(0, 2, (side, side), generator=draw)
     ids[0, 0] = IGNORE
     xyxy = torch.rand(2, 4, generator=draw)
-    boxes = Boxes(
-        xyxy, torch.tensor([0, 1]), torch.ones(2), torch.ones(2, dtype=torch.bool), (side, side), CLASSES
-    )
+    boxes = Boxes(xyxy, torch.tensor([0, 1]), torch.ones(2), torch.ones(2, dtype=torch.bool), (side, side), CLASSES)
     truths = {
         "depth": Depth.of(millimetres / 1000),
         "normals": Normals.of(torch.randn(3, side, side, generator=draw)),
@@ -135,9 +133,7 @@ def test_other_data_do_not_mix_into_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "metadata.jsonl").write_text(
-        '{"file_name": "a.png", "key": "a"}\n{"file_name": "b.png", "key": "b"}'
-    )
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "key": "a"}\n{"file_name": "b.png", "key": "b"}')
     before = (tmp_path / "metadata.jsonl").read_bytes()
     with pytest.raises(UsageError, match="choose an empty folder"):
         write_pairs([some_sample(0)], tmp_path)
@@ -168,16 +164,12 @@ def test_hugging_face_datasets_opens_it(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     samples = [some_sample(i) for i in range(2)]
     write_pairs(samples, tmp_path / "data" / "train")
-    opened = datasets.load_dataset(
-        "imagefolder", data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache")
-    )
+    opened = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
     assert opened.keys() == {"train"}
     for sample, row in zip(samples, opened["train"], strict=True):
         depth = np.array(row["depth"])
         assert depth.dtype == np.uint16
         assert np.array_equal(depth, (sample.truths["depth"].values * 1000).round().numpy())
-        assert np.array_equal(
-            np.array(row["image"]), (sample.image * 255).round().byte().permute(1, 2, 0).numpy()
-        )
+        assert np.array_equal(np.array(row["image"]), (sample.image * 255).round().byte().permute(1, 2, 0).numpy())
         assert row["text"] == sample.query.text
         assert row["normals_exact"] == f"normals/{int(sample.key[-1]) + 1:06d}.npz"

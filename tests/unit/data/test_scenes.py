@@ -49,11 +49,7 @@ def test_items_depend_on_seed_and_index_alone():
     for a, b in zip(first, second, strict=True):
         assert (a.key, a.query.text) == (b.key, b.query.text)
         assert torch.equal(a.image, b.image)
-        assert all(
-            torch.equal(a.truths[n].tensors()[k], t)
-            for n in b.truths
-            for k, t in b.truths[n].tensors().items()
-        )
+        assert all(torch.equal(a.truths[n].tensors()[k], t) for n in b.truths for k, t in b.truths[n].tensors().items())
     assert forwards.expressions(3) == backwards.expressions(3)
     assert not torch.equal(first[0].image, Scenes("val", seed=1)[0].image)
     assert not torch.equal(first[0].image, first[1].image)
@@ -160,9 +156,7 @@ def test_truths_agree_with_one_another():
         instances, semantic = truths["instances"].ids, truths["semantic"].ids
         for id in instances.unique().tolist():
             names = {CLASSES[c] for c in semantic[instances == id].unique().tolist()}
-            assert (
-                names == {scene.things[id - 1].kind} if id else names <= {"ground", "wall", "ceiling", "sky"}
-            )
+            assert names == {scene.things[id - 1].kind} if id else names <= {"ground", "wall", "ceiling", "sky"}
         assert torch.equal(truths["depth"].valid, semantic != CLASSES.index("sky"))
         assert torch.equal(truths["depth"].valid, truths["normals"].valid)
         assert (truths["depth"].values[truths["depth"].valid] > 0.3).all()
@@ -179,9 +173,7 @@ def test_boundaries_are_the_near_side_of_edges():
         for y in range(1, 39):
             for x in range(1, 39):
                 around = ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1))
-                farther = [
-                    p for p in around if view.surface[p] != view.surface[y, x] and depth[p] > depth[y, x]
-                ]
+                farther = [p for p in around if view.surface[p] != view.surface[y, x] and depth[p] > depth[y, x]]
                 assert boundary[y, x] == bool(farther)
 
 
@@ -227,9 +219,7 @@ def test_things_stand_on_something_and_not_in_one_another():
             else:
                 base = scene.things[thing.support]
                 stacked += 1
-                assert bottom == pytest.approx(
-                    base.position[1] - base.shape.drop + base.shape.height, abs=1e-5
-                )
+                assert bottom == pytest.approx(base.position[1] - base.shape.drop + base.shape.height, abs=1e-5)
             for other in scene.things[:number]:
                 gap = np.hypot(thing.position[0] - other.position[0], thing.position[2] - other.position[2])
                 apart = gap > thing.shape.footprint + other.shape.footprint
@@ -253,9 +243,7 @@ def test_shadows_fall_away_from_the_light():
     dark = bare & (ratio < 0.8 * np.median(ratio[bare]))
     assert dark.sum() > 5
     ray = _rays(scene, *np.nonzero(dark), 64)
-    point = (
-        np.float32(scene.camera.position)[:, None] + scene.camera.rotation @ ray * with_thing.depth_m[dark]
-    )
+    point = np.float32(scene.camera.position)[:, None] + scene.camera.rotation @ ray * with_thing.depth_m[dark]
     sun = np.float32(scene.lights[0].position)[:, None]
     middle = np.float32(thing.position)[:, None]
     along = ((middle - point) * sun).sum(0)

@@ -30,9 +30,7 @@ def test_ct2_is_the_square_of_ct():
 
 def test_early_steps_hold_nearly_all_of_ct2_on_the_schedule_of_stable_diffusion():
     shares = law("ct2", scaled_linear(), rho=0.0).view(10, 100).sum(1)
-    torch.testing.assert_close(
-        shares[5:], torch.tensor([0.0078, 0.0193, 0.0556, 0.1855, 0.7207]), rtol=0, atol=1e-4
-    )
+    torch.testing.assert_close(shares[5:], torch.tensor([0.0078, 0.0193, 0.0556, 0.1855, 0.7207]), rtol=0, atol=1e-4)
 
 
 def test_rho_mixes_with_the_uniform_law():

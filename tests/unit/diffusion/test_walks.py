@@ -23,9 +23,7 @@ def start_noise(items=2):
 
 def tables(schedule, steps, spacing="trailing"):
     """(alpha, sigma, level) at each point of the walk, the clean one last."""
-    levels = [
-        schedule.at(torch.tensor([t]), torch.float64) for t in [*timesteps(schedule, steps, spacing), -1]
-    ]
+    levels = [schedule.at(torch.tensor([t]), torch.float64) for t in [*timesteps(schedule, steps, spacing), -1]]
     return [(level.alpha, level.sigma, level) for level in levels]
 
 

@@ -70,9 +70,7 @@ def protocols(reader):
         "resize": "prediction to truth",
         "source": "these tests",
     }
-    depth = Protocol(
-        **common, task="depth", truth="depth", pooling="per-image", alignment="depth", range_m=(0.1, 10.0)
-    )
+    depth = Protocol(**common, task="depth", truth="depth", pooling="per-image", alignment="depth", range_m=(0.1, 10.0))
     return {
         "depth": depth,
         "metric depth": replace(depth, alignment="none"),

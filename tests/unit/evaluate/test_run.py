@@ -18,9 +18,7 @@ def noisy(queries, seed):
 
 
 def values(result):
-    return {
-        pooling: {name: s.value for name, s in scores.items()} for pooling, scores in result.scores.items()
-    }
+    return {pooling: {name: s.value for name, s in scores.items()} for pooling, scores in result.scores.items()}
 
 
 @pytest.mark.parametrize("task", TASKS)

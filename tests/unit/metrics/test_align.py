@@ -76,9 +76,7 @@ def test_gauges_are_compared_only_where_they_mean_something(gauge, alignment):
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.floats(0.01, 50) | st.floats(-50, -0.01), st.floats(-20, 20), st.sampled_from(["affine", "affine-log"])
-)
+@given(st.floats(0.01, 50) | st.floats(-50, -0.01), st.floats(-20, 20), st.sampled_from(["affine", "affine-log"]))
 def test_aligned_scores_forgive_scale_and_shift(scale, shift, gauge):
     """Not so disparity: predictions that are not positive stay out of its fit, so a shift matters."""
     truth = Depth.of(0.5 + 5 * random(2, 10, 10))
@@ -94,8 +92,6 @@ def test_aligned_scores_forgive_scale_and_shift(scale, shift, gauge):
 def test_aligned_disparity_forgives_what_keeps_it_positive(scale, shift):
     truth = Depth.of(0.5 + 5 * random(2, 10, 10))
     values = (random(2, 10, 10, seed=1) + 1 / truth.values).double()
-    plain, moved = (
-        score(v, "affine-disparity", truth, "disparity") for v in (values, scale * values + shift)
-    )
+    plain, moved = (score(v, "affine-disparity", truth, "disparity") for v in (values, scale * values + shift))
     for name in plain:
         torch.testing.assert_close(moved[name], plain[name], rtol=1e-6, atol=1e-6)

@@ -37,9 +37,7 @@ def filled(num=20, order=None, parts=1):
 def test_both_poolings():
     counts, tally = rows(20), filled(20)
     assert tally.scores("per-image")["share"] == pytest.approx(share(counts)["share"].mean().item())
-    assert tally.scores("pooled")["share"] == pytest.approx(
-        (counts["hits"].sum() / counts["pixels"].sum()).item()
-    )
+    assert tally.scores("pooled")["share"] == pytest.approx((counts["hits"].sum() / counts["pixels"].sum()).item())
     assert tally.scores("per-image") != tally.scores("pooled")
 
 

@@ -86,9 +86,7 @@ def test_runs_without_the_value_leave_an_empty_drawing():
 
 def test_the_mean_over_items_is_drawn_after_each_step():
     values = np.array([[1.0, 4.0], [3.0, 2.0], [np.nan, 9.0]])
-    (line,) = [
-        line for line in lines(denoising_curve({"": values}, "abs_rel", "lower"), BLUE) if len(line) == 2
-    ]
+    (line,) = [line for line in lines(denoising_curve({"": values}, "abs_rel", "lower"), BLUE) if len(line) == 2]
     assert line[1, 1] < line[0, 1]  # from 2 up to 3, the item with a gap left out
     same = denoising_curve({"": values[:2]}, "abs_rel", "lower")
     assert same == denoising_curve({"": values}, "abs_rel", "lower")

@@ -40,9 +40,7 @@ class FolderReader:
     @cached_property
     def info(self) -> DatasetInfo:
         """What the folder states, completed by default class names for labels that it does not name."""
-        unnamed = [
-            t for t in self.truths if self.stated.kinds[t] == "labels" and self.stated.table(t) is None
-        ]
+        unnamed = [t for t in self.truths if self.stated.kinds[t] == "labels" and self.stated.table(t) is None]
         counted = {truth: _counted_table(self.every, truth) for truth in unnamed}
         return replace(self.stated, tables={**self.stated.tables, **counted})
 
@@ -93,16 +91,12 @@ def read_folder(
         raise no_pairs(root, found).error()
     names = tuple(truths) or tuple(sorted(present & set(info.kinds)))
     if absent := set(names) - (present & set(info.kinds)):
-        raise DataError(
-            f"{root} has no truth {shortlist(sorted(absent))}; it has {shortlist(sorted(present))}."
-        )
+        raise DataError(f"{root} has no truth {shortlist(sorted(absent))}; it has {shortlist(sorted(present))}.")
 
     items, note = _in_split(root, found, split)
     whole = tuple(item for item in items if item.truths.keys() >= set(names))
     if not whole:
-        raise DataError(
-            f"Nothing in split {split!r} of {root} has {' and '.join(names)}; ask for fewer truths."
-        )
+        raise DataError(f"Nothing in split {split!r} of {root} has {' and '.join(names)}; ask for fewer truths.")
     notes = [*(note for part in found.values() for note in part.notes), note]
     if unknown := present - set(info.kinds):
         notes.append(f"Left out truths of an unknown kind: {shortlist(sorted(unknown))}.")
@@ -148,9 +142,7 @@ def _counted_table(items: Sequence[Item], truth: str) -> LabelTable:
 def _rounding_note(item: Item, truths: Sequence[str]) -> str:
     """Judged from the headers of one item's pictures."""
     pictures = [item.image, *(item.truths[truth].path for truth in truths)]
-    sizes = {
-        image_size(path) for path in pictures if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
-    }
+    sizes = {image_size(path) for path in pictures if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES}
     return "Pictures and truths differ by a row or column: cut to what they share." if len(sizes) > 1 else ""
 
 
@@ -171,7 +163,5 @@ def _in_split(root: Path, found: Mapping[str, Index], split: str) -> tuple[Seque
         note = "No val split was given: 15 % of train by a hash of the names is val."
     if not parts.get(split):
         has = ", ".join(f"{name} ({len(items)})" for name, items in parts.items())
-        raise DataError(
-            f"{root} has nothing in split {split!r}; it has {has}. Ask for one of these or add items."
-        )
+        raise DataError(f"{root} has nothing in split {split!r}; it has {has}. Ask for one of these or add items.")
     return parts[split], note

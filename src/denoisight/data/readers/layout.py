@@ -82,9 +82,7 @@ def index(folder: Path) -> Index:
         return _from_metadata(folder)
     inside = {path.name.lower(): path for path in subfolders(folder)}
     if images := next((inside[name] for name in IMAGE_FOLDERS if name in inside), None):
-        return _from_folders(
-            images, {inside[name]: TRUTH_NAMES[name] for name in inside if name in TRUTH_NAMES}
-        )
+        return _from_folders(images, {inside[name]: TRUTH_NAMES[name] for name in inside if name in TRUTH_NAMES})
     return _from_siblings(folder)
 
 
@@ -133,9 +131,7 @@ def _from_metadata(folder: Path) -> Index:
     items = []
     for row in rows:
         key = str(row.get("key") or _without_image_folder(Path(row["file_name"])))
-        items.append(
-            Item(key, folder / row["file_name"], _named_truths(folder, row), str(row.get("text") or ""))
-        )
+        items.append(Item(key, folder / row["file_name"], _named_truths(folder, row), str(row.get("text") or "")))
     if twice := [key for key, count in Counter(item.key for item in items).items() if count > 1]:
         sentence = f"{path} names {shortlist(twice)} more than once"
         faults.append(Problem(path, "metadata", sentence, "give each item a key of its own"))
@@ -169,16 +165,13 @@ def _from_folders(images: Path, truth_folders: Mapping[Path, str]) -> Index:
             else:
                 lonely.append(path)
     items = (
-        Item(key, path, truths[path.relative_to(images).with_suffix("").as_posix()])
-        for key, path in photos.items()
+        Item(key, path, truths[path.relative_to(images).with_suffix("").as_posix()]) for key, path in photos.items()
     )
     return Index(tuple(items), lonely=tuple(lonely))
 
 
 def _from_siblings(folder: Path) -> Index:
-    every = [
-        path for path in sorted(folder.iterdir()) if path.suffix.lower() in TRUTH_SUFFIXES and _visible(path)
-    ]
+    every = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in TRUTH_SUFFIXES and _visible(path)]
     owned = beside(every)
     truths: dict[Path, dict[str, TruthFile]] = defaultdict(dict)
     for path, (photo, ending) in owned.items():
@@ -196,9 +189,7 @@ def keyed(files: Iterable[tuple[Path, Path]]) -> dict[str, Path]:
     """Files by a unique key, sorted: the relative name without its suffix, or with it where two are alike."""
     named = [(name, path) for name, path in files]
     count = Counter(name.with_suffix("") for name, _ in named)
-    keys = {
-        (name if count[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix(): p for name, p in named
-    }
+    keys = {(name if count[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix(): p for name, p in named}
     return dict(sorted(keys.items()))
 
 

@@ -45,9 +45,7 @@ def divide(root: Path, items: Sequence[Item]) -> tuple[dict[str, list[Item]], st
         by_key = {item.key: item for item in items}
         missing = [key for keys in lists.values() for key in keys if key not in by_key]
         if missing:
-            raise DataError(
-                f"{path} names items that are not in {root}: {shortlist(missing)}; mend one of the two."
-            )
+            raise DataError(f"{path} names items that are not in {root}: {shortlist(missing)}; mend one of the two.")
         return {split: [by_key[key] for key in sorted(keys)] for split, keys in lists.items()}, ""
     heads = {FOLDER_NAMES.get(item.key.split("/")[0].lower(), "") for item in items}
     if "" not in heads:
@@ -55,9 +53,7 @@ def divide(root: Path, items: Sequence[Item]) -> tuple[dict[str, list[Item]], st
         for item in items:
             parts[FOLDER_NAMES[item.key.split("/")[0].lower()]].append(item)
         return parts, ""
-    note = (
-        "No splits were given: 15 % of the items by a hash of their names are val, 15 % test, the rest train."
-    )
+    note = "No splits were given: 15 % of the items by a hash of their names are val, 15 % test, the rest train."
     return hold_out(items), note
 
 
@@ -89,7 +85,5 @@ def _stated(root: Path) -> tuple[Path, dict[str, list[str]]] | None:
             continue
         if not isinstance(lists, dict) or not all(isinstance(keys, list) for keys in lists.values()):
             raise DataError(f'{path} must say {{"train": [stems], "val": [...], "test": [...]}}.')
-        return path, {
-            FOLDER_NAMES.get(split, split): [str(key) for key in keys] for split, keys in lists.items()
-        }
+        return path, {FOLDER_NAMES.get(split, split): [str(key) for key in keys] for split, keys in lists.items()}
     return None

@@ -55,9 +55,7 @@ class Scenes(Dataset[Sample]):
         if num is not None and not 0 < num <= len(indices):
             raise DataError(f"Split {split!r} cannot give {num} scenes; ask for 1 to {len(indices)}.")
         if min(size) < SMALLEST_PX:
-            raise DataError(
-                f"Scenes of {size[1]}x{size[0]} pixels are too small; ask for {SMALLEST_PX} or more."
-            )
+            raise DataError(f"Scenes of {size[1]}x{size[0]} pixels are too small; ask for {SMALLEST_PX} or more.")
         self.split, self.size, self.seed = split, size, seed
         self.indices = indices[:num]
 

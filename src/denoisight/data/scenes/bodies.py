@@ -67,9 +67,7 @@ def _pass_planes(body: Body, origin: ndarray, direction: ndarray) -> tuple[ndarr
     return np.where(inward, time, -np.inf).max(0), np.where(inward, np.inf, time).min(0)
 
 
-def _pass_quadric(
-    quadric: ndarray, radius: float, origin: ndarray, direction: ndarray
-) -> tuple[ndarray, ndarray]:
+def _pass_quadric(quadric: ndarray, radius: float, origin: ndarray, direction: ndarray) -> tuple[ndarray, ndarray]:
     """The interval of a ray inside `quadric @ p**2 <= radius`; of a double cone, inside its lower half."""
     weighted = quadric[:, None] * direction
     a = dot(weighted, direction) + TINY
@@ -106,9 +104,7 @@ BODIES: dict[str, Body] = {
     "box": Body(_AXES, np.ones(6, np.float32), _CUBE),
     "sphere": Body(_AXES[:0], floats([]), _CUBE, floats([1, 1, 1])),
     "cylinder": Body(_AXES[2:4], np.ones(2, np.float32), _rings(-1.0, 1.0), floats([1, 0, 1])),
-    "cone": Body(
-        _AXES[2:4], floats([0, 1]), np.vstack([_rings(-1.0), floats([[0, 0, 0]])]), floats([1, -1, 1]), 0.0
-    ),
+    "cone": Body(_AXES[2:4], floats([0, 1]), np.vstack([_rings(-1.0), floats([[0, 0, 0]])]), floats([1, -1, 1]), 0.0),
     "pyramid": Body(
         np.vstack([_ROOF, _ROOF[:, [2, 1, 0]], _AXES[3:4]]),
         floats([1, 1, 1, 1, 0]),

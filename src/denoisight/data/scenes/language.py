@@ -157,10 +157,7 @@ def describe(scene: Scene, seen: Sequence[Seen]) -> str:
 
 def _phrases(target: Seen, seen: Sequence[Seen], spoken_of: Sequence[Seen]) -> Iterator[Phrase]:
     """Phrases that are true of a thing and in which no word is idle."""
-    nouns = [
-        Noun(*words)
-        for words in product(*((None, word) for word in (target.size, target.colour, target.kind)))
-    ]
+    nouns = [Noun(*words) for words in product(*((None, word) for word in (target.size, target.colour, target.kind)))]
     several = [noun for noun in nouns if sum(map(noun.fits, seen)) > 1]
     for noun in nouns:
         if noun not in several and all(fewer in several for fewer in _without_a_word(noun)):

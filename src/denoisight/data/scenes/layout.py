@@ -50,9 +50,7 @@ Circle = tuple[float, float, float]
 """x, z and radius in metres of ground that is taken."""
 
 
-def draw_things(
-    rng: Generator, looks: Generator, camera: Camera, room: Room, shifted: bool
-) -> tuple[Thing, ...]:
+def draw_things(rng: Generator, looks: Generator, camera: Camera, room: Room, shifted: bool) -> tuple[Thing, ...]:
     """3 to 8 things, or 9 to 14 in shifted scenes; those for which no free place is found are left out."""
     num = rng.integers(9, 15) if shifted else rng.integers(3, 9)
     things: list[Thing] = []
@@ -138,9 +136,7 @@ class _Ground:
             x, z = self._spot(ahead, aside)
             dx, dz = cos(pi * angle), sin(pi * angle)
             steps = [step - along[-1] / 2 for step in along]
-            circles = [
-                (x + dx * step, z + dz * step, radius) for step, radius in zip(steps, radii, strict=True)
-            ]
+            circles = [(x + dx * step, z + dz * step, radius) for step, radius in zip(steps, radii, strict=True)]
             if all(self._free(*circle) for circle in circles):
                 self.taken += circles
                 return list(zip(row, circles, strict=True))

@@ -64,9 +64,7 @@ def draw_surface(rng: Generator, choices: Choices, shifted: bool, plain: bool = 
         texture, palette = ("marble" if shifted else "plain"), ((0.72, 0.72, 0.70),)
     base = vary(rng, palette[rng.integers(len(palette))], 0.12)
     second = _lighter_or_darker(rng, base, 0.35 if texture in ("mottled", "planks", "marble") else 0.55)
-    angle = (
-        rng.uniform(0, 2 * pi) if palette is _LAND else pi / 2 * rng.integers(2) + rng.uniform(-0.02, 0.02)
-    )
+    angle = rng.uniform(0, 2 * pi) if palette is _LAND else pi / 2 * rng.integers(2) + rng.uniform(-0.02, 0.02)
     x, y, _ = _phase(rng)
     return Material(
         texture, base, second, period * rng.uniform(0.8, 1.3), angle, (x, y, 0.0), 0.25 * (rng.random() < 0.2)
@@ -94,9 +92,7 @@ def _lighter_or_darker(rng: Generator, colour: Vector, share: float) -> Vector:
     """Black has only lighter tones and white only darker ones."""
     tone = sum(colour) / 3
     up = tone < 0.05 or (tone < 0.6 and rng.random() < 0.4)
-    red, green, blue = (
-        min(0.95, c + share * (0.12 + 0.5 * c)) if up else c * (1 - 0.9 * share) for c in colour
-    )
+    red, green, blue = (min(0.95, c + share * (0.12 + 0.5 * c)) if up else c * (1 - 0.9 * share) for c in colour)
     return (red, green, blue)
 
 

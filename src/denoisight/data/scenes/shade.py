@@ -115,9 +115,7 @@ def _albedo(scene: Scene, hits: Hits, pixel: float) -> Float[ndarray, "3 n"]:
     for number, plane in enumerate(scene.planes):
         own = np.flatnonzero(hits.surface == len(scene.things) + number)
         if len(own):
-            albedo[:, own] = paint(
-                plane.material, _flat(plane.normal, hits.point.take(own, 1)), footprint[own]
-            )
+            albedo[:, own] = paint(plane.material, _flat(plane.normal, hits.point.take(own, 1)), footprint[own])
     return albedo
 
 
@@ -130,9 +128,7 @@ def _flat(normal: Vector, point: Float[ndarray, "3 n"]) -> Float[ndarray, "3 n"]
 
 def _gloss(scene: Scene) -> Float[ndarray, " s"]:
     """By surface number; the sky has none."""
-    gloss = [thing.material.gloss for thing in scene.things] + [
-        plane.material.gloss for plane in scene.planes
-    ]
+    gloss = [thing.material.gloss for thing in scene.things] + [plane.material.gloss for plane in scene.planes]
     return np.array([*gloss, 0], np.float32)
 
 

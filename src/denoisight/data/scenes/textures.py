@@ -12,9 +12,7 @@ from .scene import Material
 from .vectors import column, length
 
 
-def paint(
-    material: Material, point: Float[ndarray, "3 n"], footprint: Float[ndarray, " n"]
-) -> Float[ndarray, "3 n"]:
+def paint(material: Material, point: Float[ndarray, "3 n"], footprint: Float[ndarray, " n"]) -> Float[ndarray, "3 n"]:
     """The colour of a material at points in metres of its own frame; on flat ground the third axis is up.
 
     `footprint` is how many metres a pixel covers there: where a pattern is finer it fades to its mean.

@@ -70,15 +70,11 @@ def _meet_planes(planes: tuple[Plane, ...], eye: ndarray, direction: ndarray) ->
 
 def _in_view(scene: Scene, thing: Thing, u: ndarray, v: ndarray) -> Int[ndarray, " m"]:
     """The rays that pass through the rectangle around a thing's projection."""
-    corners = (
-        thing.shape.hull + floats(thing.position) - floats(scene.camera.position)
-    ) @ scene.camera.rotation
+    corners = (thing.shape.hull + floats(thing.position) - floats(scene.camera.position)) @ scene.camera.rotation
     depth = -corners[:, 2]
     if depth.min() < 0.05:
         return np.arange(len(u))
-    (left, bottom), (right, top) = (
-        limit(corners[:, :2] / depth[:, None], axis=0) for limit in (np.min, np.max)
-    )
+    (left, bottom), (right, top) = (limit(corners[:, :2] / depth[:, None], axis=0) for limit in (np.min, np.max))
     return np.flatnonzero((u >= left) & (u <= right) & (v >= bottom) & (v <= top))
 
 

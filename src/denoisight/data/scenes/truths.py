@@ -103,9 +103,7 @@ def most_salient(scene: Scene, view: View, seen: Sequence[Seen]) -> int:
     """
     if not seen:
         return -1
-    colours = [thing.material.base for thing in scene.things] + [
-        plane.material.base for plane in scene.planes
-    ]
+    colours = [thing.material.base for thing in scene.things] + [plane.material.base for plane in scene.planes]
     counts = np.bincount(view.surface.ravel(), minlength=len(colours))[: len(colours)]
     mean = counts @ np.array(colours) / counts.sum()
 

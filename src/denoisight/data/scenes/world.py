@@ -109,9 +109,7 @@ def _light_field(rng: Generator, shifted: bool) -> tuple[tuple[Light, ...], Vect
         return (lamp,), above, _times(above, 0.5)
     low, high = (0.12, 0.3) if shifted else (0.45, 1.25)
     height = rng.uniform(low, high)
-    sun = Light(
-        (cos(height) * cos(aim), sin(height), cos(height) * sin(aim)), _times(tint, rng.uniform(0.7, 1.2))
-    )
+    sun = Light((cos(height) * cos(aim), sin(height), cos(height) * sin(aim)), _times(tint, rng.uniform(0.7, 1.2)))
     if shifted:
         sun = Light(sun.position, vary(rng, (1.5, 0.75, 0.35), 0.1))
     above = _times(vary(rng, (0.8, 0.9, 1.1), 0.1), rng.uniform(0.2, 0.5))
