@@ -71,8 +71,8 @@ def write_table(rows: list[dict]) -> None:
     lines = [
         "# Parametrisation and timestep law of the embedded model",
         "",
-        f"{STEPS} steps of 8 scenes and three tasks, {len(SEEDS)} seeds, 64 scenes of `scenes/val`, four DDIM steps;",
-        "mean ± standard deviation over seeds. Written by `python studies/parametrisation/run.py` from `results.jsonl`.",
+        f"{STEPS} steps of 8 scenes and three tasks, {len(SEEDS)} seeds, 64 scenes of `scenes/val`,",
+        "four DDIM steps; mean ± standard deviation over seeds. Written by `python studies/parametrisation/run.py` from `results.jsonl`.",
         "",
         "| arm | seeds | " + " | ".join(SCORES) + " |",
         "|---|---:|" + "---:|" * len(SCORES),

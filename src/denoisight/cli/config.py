@@ -17,7 +17,7 @@ def show(
     config: Path | None = None,
     changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
 ) -> None:
-    """Print a recipe as YAML with --config and flags applied, as `denoisight train` with the same words would run it."""
+    """Print a recipe as YAML with --config and flags applied, as `denoisight train` would run it with these words."""
     print(compose(recipe, task, changes, config).to_yaml(), end="")
 
 

@@ -84,5 +84,5 @@ def render(*, out: Out, split: str = "train", num: int = 100, res: str = "64", s
     sides = res.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) >= 8 for side in sides):
         raise UsageError(f"--res {res} is no size; write 64 or 320x240, at least 8 pixels a side.")
-    written = render_scenes(out, split, num, (int(sides[-1]), int(sides[0])), seed)
-    print(f"{written} new scenes in {out / split}")
+    total = render_scenes(out, split, num, (int(sides[-1]), int(sides[0])), seed)
+    print(f"{total} scenes in {out / split}")

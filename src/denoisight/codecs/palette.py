@@ -19,8 +19,9 @@ MOST = IGNORE
 class Palette:
     """One colour of the cube [-1, 1]^3 for each class; the nearest colour is the class.
 
-    The colours lie at least 1 apart for up to 27 classes and at least 0.5 for up to 125, so that noise of
-    standard deviation 0.1 in each channel leaves nearly every pixel nearest to its own colour.
+    The colours lie at least 1 apart for up to 27 classes, 2/3 for up to 64, 1/2 for up to 125 and 1/3 for 255.
+    Noise of standard deviation 0.1 in each channel then misreads no pixel with up to 27 classes, 0.2 % with 64,
+    3 % with 125, 8 % with 150 and 18 % with 255.
     """
 
     classes: tuple[str, ...]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -59,6 +59,10 @@ class Parts:
     backbone: Backbone
     heads: Heads | None = None
     taps: Taps | None = None
+
+    def with_config(self, **changes: Any) -> Parts:
+        """The same weights under a changed configuration."""
+        return replace(self, config=self.config.model_copy(update=changes))
 
     def modules(self) -> nn.ModuleDict:
         """Everything with weights, under the names that the folder and checkpoints use."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -36,7 +37,7 @@ class Taps:
         owner = threading.get_ident()
 
         def listen(place: str):
-            def hook(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            def hook(module: nn.Module, inputs: object, output: Tensor | tuple[Any, ...]) -> None:
                 if threading.get_ident() == owner:
                     caught[place] = output if isinstance(output, Tensor) else output[0]
 

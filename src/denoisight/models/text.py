@@ -58,6 +58,7 @@ class TextEncoder(nn.Module):
             )
         )
         self._known: dict[str, Tensor] = {}
+        self.register_load_state_dict_post_hook(lambda module, keys: module._known.clear())
 
     def train(self, mode: bool = True) -> TextEncoder:
         self._known.clear()

@@ -178,9 +178,8 @@ class Model:
         provenance: dict[str, str | int | float] | None = None,
     ) -> None:
         """Write a folder that `load` opens; `provenance` is added to what the model already tells of its making."""
-        config = self.parts.config
-        told = config.model_copy(update={"provenance": {**config.provenance, **(provenance or {})}})
-        save(replace(self.parts, config=told), folder, card, DTYPES[dtype])
+        told = {**self.parts.config.provenance, **(provenance or {})}
+        save(self.parts.with_config(provenance=told), folder, card, DTYPES[dtype])
 
     def _groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[list[int]]:
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)

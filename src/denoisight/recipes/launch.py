@@ -174,7 +174,7 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
             predicts=recipe.noise.predicts or "x0",
             resolution=recipe.res or 64,
             steps=recipe.predict_steps,
-            **learns,  # type: ignore[arg-type]
+            **learns,
         )
         return assemble(config, heads_for)
     if recipe.noise.schedule or recipe.noise.predicts or recipe.network:

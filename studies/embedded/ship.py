@@ -1,0 +1,59 @@
+"""Make the shipped model out of a finished run of the embedded recipe.
+
+    denoisight train --recipe embedded -o runs/embedded
+    python studies/embedded/ship.py runs/embedded
+
+Chooses the number of denoising steps on 200 scenes of the validation split, then writes the weights in half
+precision, with their provenance, to where the package keeps them. What was measured goes to steps.json.
+"""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from denoisight.data.open import open_data
+from denoisight.data.scenes import VERSION
+from denoisight.models.embedded import embedded_folder
+from denoisight.predict.model import Model, load
+from denoisight.recipes.base import read_yaml
+from denoisight.runtime import versions
+from denoisight.train.validate import validate
+
+HERE = Path(__file__).parent
+STEPS = (1, 2, 4, 8)
+
+
+def main(run: Path) -> None:
+    model = load(run)
+    held_out = open_data("scenes:200", "val", size=(64, 64))
+    scores = {steps: validate(model, model.tasks, "denoise", held_out, steps) for steps in STEPS}
+    best = min(scores, key=lambda steps: scores[steps]["badness"])
+    (HERE / "steps.json").write_text(
+        json.dumps({"scenes": VERSION, "val, 200 scenes": scores, "chosen": best}, indent=2) + "\n"
+    )
+    ship(model, run, best)
+
+
+def ship(model: Model, run: Path, steps: int) -> None:
+    """Write the package's weights: the averaged ones of the best step, in fp16."""
+    recipe = read_yaml(run / "config.yaml")
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-2])
+    provenance = {
+        "command": "denoisight train --recipe embedded",
+        "max_time": str(recipe["max_time"]),
+        "total_steps": int(last["step"]),
+        "hours": round(last["elapsed_s"] / 3600, 2),
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",
+        "scenes": VERSION,
+        "torch": versions()["torch"],
+    }
+    model.parts = model.parts.with_config(name="embedded", steps=steps)
+    model.save_pretrained(embedded_folder(), (run / "model" / "README.md").read_text(), "fp16", provenance)
+    size = sum(path.stat().st_size for path in embedded_folder().rglob("*") if path.is_file())
+    print(f"{steps} steps, {size / 1e6:.1f} MB in {embedded_folder()}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

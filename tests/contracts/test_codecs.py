@@ -1,0 +1,347 @@
+"""What every codec promises: what is encoded comes back, alone, flipped, batched and through a lossy canvas."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denoisight.annotations import IGNORE, Annotation, Depth, Labels, Mask, Normals, resize_image, stack
+from denoisight.codecs import Codec
+from denoisight.codecs.affine import Affine
+from denoisight.codecs.binary import Binary
+from denoisight.codecs.palette import Palette
+from denoisight.codecs.unit_vector import UnitVector
+from denoisight.errors import DataError, UsageError
+
+NEAR_M, FAR_M = 0.5, 20.0
+
+
+def draw(seed: int, *shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def noise(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def patches(values: torch.Tensor, side: int = 16) -> torch.Tensor:
+    return values.repeat_interleave(side, -2).repeat_interleave(side, -1)
+
+
+def holes(seed: int) -> torch.Tensor:
+    return patches(draw(seed, 8, 8) > 0.2, 8)
+
+
+def depth(seed: int = 0) -> Depth:
+    """Patches between 1 and 9 m with a slope over them."""
+    values = patches(1 + 7 * draw(seed, 4, 4)) + torch.linspace(0, 1, 64)
+    return Depth(torch.where(holes(seed), values, 0.0), holes(seed))
+
+
+def normals(seed: int = 0) -> Normals:
+    vectors = patches(noise(seed, 3, 4, 4))
+    return Normals.of(torch.where(holes(seed), vectors, 0.0))
+
+
+def labels(count: int) -> Callable[[int], Labels]:
+    def make(seed: int = 0) -> Labels:
+        ids = patches((draw(seed, 4, 4) * count).long())
+        return Labels(torch.where(holes(seed), ids, IGNORE), classes(count))
+
+    return make
+
+
+def classes(count: int) -> tuple[str, ...]:
+    return tuple(f"class {i}" for i in range(count))
+
+
+def mask(seed: int = 0) -> Mask:
+    return Mask(patches(draw(seed, 4, 4).round()), holes(seed))
+
+
+def affine_error(decoded: Depth, truth: Depth, space: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Distance to the truth in its space between the 2 % and 98 % quantiles, in shares of that range."""
+    assert decoded.values.min() >= 0 and decoded.values.max() <= 1
+    values = space(truth.values[truth.valid])
+    low, high = values.quantile(0.02), values.quantile(0.98)
+    return (decoded.values[truth.valid] - ((values - low) / (high - low)).clamp(0, 1)).abs()
+
+
+def metric_error(decoded: Depth, truth: Depth) -> torch.Tensor:
+    assert decoded.gauge == "metres"
+    return ((decoded.values - truth.values).abs() / truth.values.clamp(min=NEAR_M))[truth.valid]
+
+
+def angle_deg(decoded: Normals, truth: Normals) -> torch.Tensor:
+    torch.testing.assert_close(decoded.vectors.norm(dim=-3), torch.ones(decoded.size))
+    return torch.linalg.vector_norm(decoded.vectors - truth.vectors, dim=-3)[truth.valid].rad2deg()
+
+
+def misread(decoded: Labels, truth: Labels) -> torch.Tensor:
+    assert decoded.classes == truth.classes
+    return (decoded.ids != truth.ids)[truth.valid].float()
+
+
+def outside_mask(decoded: Mask, truth: Mask) -> torch.Tensor:
+    return (decoded.probability - truth.probability).abs()[truth.valid]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A codec with truths to draw, and how far (per valid pixel) a decoded one lies from its truth.
+
+    `exact` bounds the worst pixel of a round trip, `lossy` the mean over pixels through a lossy canvas.
+    """
+
+    codec: Codec
+    make: Callable[[int], Any]
+    error: Callable[[Any, Any], torch.Tensor]
+    kind: type[Annotation]
+    gauge: str = ""
+    exact: float = 1e-5
+    lossy: float = 0.02
+
+
+def reciprocal(depth: torch.Tensor) -> torch.Tensor:
+    return 1 / depth
+
+
+def case_of_affine(space: Any, through: Callable[[torch.Tensor], torch.Tensor], gauge: str) -> Case:
+    return Case(Affine(space), depth, lambda d, t: affine_error(d, t, through), Depth, gauge)
+
+
+def case_of_metres(space: Any, lossy: float) -> Case:
+    return Case(Affine(space, range_m=(NEAR_M, FAR_M)), depth, metric_error, Depth, "metres", 1e-4, lossy)
+
+
+CASES = {
+    "affine": case_of_affine("depth", lambda d: d, "affine"),
+    "affine disparity": case_of_affine("disparity", reciprocal, "affine-disparity"),
+    "affine log": case_of_affine("log", torch.log, "affine-log"),
+    "metres": case_of_metres("depth", 0.05),
+    "metres by disparity": case_of_metres("disparity", 0.08),
+    "metres by log": case_of_metres("log", 0.04),
+    "unit vector": Case(UnitVector(), normals, angle_deg, Normals, exact=0.05, lossy=3.0),
+    "binary": Case(Binary(), mask, outside_mask, Mask),
+    **{f"palette {k}": Case(Palette(classes(k)), labels(k), misread, Labels, lossy=0.002) for k in (2, 11, 19, 27, 40)},
+}
+every_codec = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+IMAGE = draw(99, 3, 64, 64)
+
+
+def round_trip(case: Case, truth: Any, image: torch.Tensor = IMAGE) -> Any:
+    return case.codec.decode(case.codec.encode(truth, image).pixels, image)
+
+
+@every_codec
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_what_is_encoded_comes_back(case, seed):
+    truth = case.make(seed)
+    decoded = round_trip(case, truth)
+    assert isinstance(decoded, case.kind)
+    assert getattr(decoded, "gauge", "") == case.gauge
+    assert decoded.valid.all()  # a canvas says something of every pixel
+    assert case.error(decoded, truth).max() <= case.exact
+
+
+@every_codec
+def test_a_flipped_truth_comes_back_flipped(case):
+    truth = case.make(3)
+    flipped = round_trip(case, truth.flip(), IMAGE.flip(-1))
+    assert case.error(flipped, truth.flip()).max() <= case.exact
+    straight = round_trip(case, truth).flip()
+    for name, tensor in straight.tensors().items():
+        seen = truth.flip().valid.expand(tensor.shape)
+        torch.testing.assert_close(flipped.tensors()[name][seen], tensor[seen], rtol=0, atol=1e-5)
+
+
+@every_codec
+@pytest.mark.parametrize("seed", [4, 5])
+def test_a_lossy_canvas_still_tells_the_truth(case, seed):
+    """Noise, then half the size and back, as an autoencoder and an imperfect network would do."""
+    truth = case.make(seed)
+    pixels = case.codec.encode(truth, IMAGE).pixels
+    shrunk = resize_image(pixels + 0.1 * noise(seed, 3, 64, 64), 32, 32)
+    decoded = case.codec.decode(resize_image(shrunk, 64, 64), IMAGE)
+    # Where two patches meet their colours mix, and no codec can know of what.
+    at = torch.arange(64) % 8
+    middle = (at >= 3) & (at < 5)
+    assert case.error(decoded, only(truth, middle[:, None] & middle)).mean() <= case.lossy
+
+
+def only(annotation: Any, pixels: torch.Tensor) -> Any:
+    if isinstance(annotation, Labels):
+        return replace(annotation, ids=torch.where(pixels, annotation.ids, IGNORE))
+    return replace(annotation, valid=annotation.valid & pixels)
+
+
+@every_codec
+def test_a_canvas_lies_in_its_range_and_is_zero_where_nothing_is_known(case):
+    truth = case.make(6)
+    pixels, valid = case.codec.encode(truth, IMAGE)
+    assert pixels.shape == (3, 64, 64) and pixels.dtype == torch.float32
+    assert pixels.min() >= -1 and pixels.max() <= 1
+    assert torch.equal(valid, truth.valid)
+    assert not pixels[:, ~valid].any()
+    assert pixels[:, valid].std() > 0.05
+
+
+@every_codec
+def test_a_batch_is_coded_as_its_items_are(case):
+    truths = [case.make(seed) for seed in (7, 8, 9, 10)]
+    images = draw(1, 4, 3, 64, 64)
+    batch = case.codec.encode(stack(truths), images)
+    nested = case.codec.encode(stack([stack(truths[:2]), stack(truths[2:])]), images.unflatten(0, (2, 2)))
+    torch.testing.assert_close(nested.pixels.flatten(0, 1), batch.pixels, rtol=0, atol=0)
+    decoded = case.codec.decode(batch.pixels, images)
+    for i, truth in enumerate(truths):
+        alone = case.codec.encode(truth, images[i])
+        torch.testing.assert_close(batch.pixels[i], alone.pixels, rtol=0, atol=1e-6)
+        assert torch.equal(batch.valid[i], alone.valid)
+        for name, tensor in case.codec.decode(alone.pixels, images[i]).tensors().items():
+            torch.testing.assert_close(decoded[i].tensors()[name], tensor, rtol=0, atol=1e-5)
+
+
+@every_codec
+def test_nothing_known_is_an_empty_canvas(case):
+    known = case.make(11)
+    unknown = only(known, torch.zeros(64, 64, dtype=torch.bool))
+    pixels, valid = case.codec.encode(unknown, IMAGE)
+    assert torch.isfinite(pixels).all() and not valid.any()
+    mixed = case.codec.encode(stack([unknown, known]), IMAGE.expand(2, -1, -1, -1))
+    assert torch.equal(mixed.pixels[1], case.codec.encode(known, IMAGE).pixels)
+
+
+@every_codec
+@given(scale=st.sampled_from([0.0, 1e-9, 0.5, 3.0, 1e4]), seed=st.integers(0, 99))
+def test_every_canvas_decodes_to_something(case, scale, seed):
+    decoded = case.codec.decode(scale * noise(seed, 3, 8, 8), IMAGE[:, :8, :8])
+    for tensor in decoded.tensors().values():
+        assert torch.isfinite(tensor.float()).all()
+    if isinstance(decoded, Depth) and decoded.gauge == "metres":
+        assert decoded.values.min() >= NEAR_M * 0.999 and decoded.values.max() <= FAR_M * 1.001
+    elif isinstance(decoded, Depth | Mask):
+        values = decoded.values if isinstance(decoded, Depth) else decoded.probability
+        assert values.min() >= 0 and values.max() <= 1
+    elif isinstance(decoded, Normals):
+        torch.testing.assert_close(decoded.vectors.norm(dim=0), torch.ones(8, 8))
+    else:
+        assert decoded.ids.min() >= 0 and decoded.ids.max() < len(decoded.classes)
+
+
+@every_codec
+def test_half_precision_canvases_are_read(case):
+    truth = case.make(12)
+    pixels = case.codec.encode(truth, IMAGE).pixels
+    decoded = case.codec.decode(pixels.bfloat16(), IMAGE.bfloat16())
+    assert case.error(decoded, truth).mean() <= case.lossy
+
+
+# ---- affine ----
+
+
+@pytest.mark.parametrize("space", ["depth", "disparity", "log"])
+@pytest.mark.parametrize("range_m", [None, (NEAR_M, FAR_M)])
+@given(metres=st.floats(0.05, 80))
+def test_a_flat_wall_does_not_divide_by_zero(space, range_m, metres):
+    codec = Affine(space, range_m=range_m)
+    wall = Depth(torch.full((4, 4), metres), torch.ones(4, 4, dtype=torch.bool))
+    pixels = codec.encode(wall, IMAGE[:, :4, :4]).pixels
+    assert torch.isfinite(pixels).all() and pixels.abs().max() <= 1
+    decoded = codec.decode(pixels, IMAGE[:, :4, :4]).values
+    if range_m:
+        expected = torch.full((4, 4), min(max(metres, NEAR_M), FAR_M))
+        torch.testing.assert_close(decoded, expected, rtol=1e-3, atol=0)
+    else:
+        assert decoded.std() < 1e-6
+
+
+@pytest.mark.parametrize("space", ["depth", "disparity", "log"])
+def test_a_picture_does_not_depend_on_what_depth_is_not_known_up_to(space):
+    """A factor changes no picture at all; a shift none of depth itself."""
+    codec, truth = Affine(space), depth()
+    plain = codec.encode(truth, IMAGE).pixels
+    doubled = codec.encode(replace(truth, values=2.5 * truth.values, gauge="scale"), IMAGE).pixels
+    torch.testing.assert_close(doubled, plain, rtol=0, atol=1e-5)
+    moved = codec.encode(replace(truth, values=truth.values + truth.valid * 4.0), IMAGE).pixels
+    assert torch.allclose(moved, plain, atol=1e-5) == (space == "depth")
+
+
+def test_outliers_do_not_squeeze_the_picture():
+    ramp = torch.linspace(0, 1, 4096).reshape(64, 64)
+    valid = torch.ones(64, 64, dtype=torch.bool)
+    drawn = Affine().encode(Depth(ramp + 1, valid), IMAGE).pixels[0]
+    torch.testing.assert_close(drawn, ((ramp - 0.02) / 0.96).clamp(0, 1) * 2 - 1, rtol=0, atol=1e-4)
+    spoilt = torch.where(torch.arange(4096).reshape(64, 64) % 100 == 50, 500.0, ramp + 1)
+    drawn = Affine().encode(Depth(spoilt, valid), IMAGE).pixels[0]
+    torch.testing.assert_close(drawn[spoilt < 3], (ramp * 2 - 1)[spoilt < 3], rtol=0, atol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("codec", "gauge"),
+    [
+        (Affine("disparity"), "affine"),
+        (Affine("log"), "affine"),
+        (Affine("depth"), "affine-disparity"),
+        (Affine(range_m=(1, 10)), "affine"),
+        (Affine(range_m=(1, 10)), "scale"),
+    ],
+)
+def test_depth_known_too_little_is_refused(codec, gauge):
+    with pytest.raises(DataError, match=f"'{gauge}'.*metric"):
+        codec.encode(replace(depth(), gauge=gauge), IMAGE)
+
+
+@pytest.mark.parametrize("space", ["depth", "disparity", "log"])
+def test_what_was_decoded_can_be_encoded_again(space):
+    codec = Affine(space)
+    once = codec.decode(codec.encode(depth(), IMAGE).pixels, IMAGE)
+    again = codec.decode(codec.encode(once, IMAGE).pixels, IMAGE)
+    torch.testing.assert_close(again.values, once.values, rtol=0, atol=0.05)
+
+
+# ---- palette ----
+
+WITHSTANDS = {2: 1.0, 11: 1.0, 19: 1.0, 27: 1.0, 40: 0.998, 64: 0.997, 125: 0.965, 150: 0.91, 255: 0.815}
+"""The least share of pixels that keep their class under noise of standard deviation 0.1 in each channel."""
+
+
+@pytest.mark.parametrize(("count", "share"), WITHSTANDS.items())
+def test_colours_lie_far_enough_apart_for_noise(count, share):
+    codec = Palette(classes(count))
+    ids = torch.arange(200 * 200).reshape(200, 200) % count
+    image = torch.zeros(3, 200, 200)
+    pixels = codec.encode(Labels(ids, codec.classes), image).pixels + 0.1 * noise(0, 3, 200, 200)
+    assert (codec.decode(pixels, image).ids == ids).float().mean() >= share
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 27, 28, 64, 65, 125, 126, 216, 217, 255])
+def test_colours_are_distinct_fixed_and_inside_the_cube(count):
+    colours = Palette(classes(count)).colours
+    assert colours.shape == (count, 3) and colours.abs().max() <= 1
+    nearest = (torch.cdist(colours, colours) + 9 * torch.eye(count)).min()
+    assert nearest >= (1.0 if count <= 27 else 0.5 if count <= 125 else 1 / 3) - 1e-5
+    assert torch.equal(colours, Palette(tuple(f"other {i}" for i in range(count))).colours)
+
+
+def test_labels_beyond_the_last_class_are_ignored():
+    codec = Palette(classes(3))
+    ids = torch.tensor([[0, 2, 3, 254, IGNORE]])
+    canvas = codec.encode(Labels(ids, codec.classes), IMAGE[:, :1, :5])
+    assert canvas.valid.tolist() == [[True, True, False, False, False]]
+    assert not canvas.pixels[:, 0, 2:].any()
+
+
+@pytest.mark.parametrize("count", [0, 256])
+def test_a_palette_refuses_what_it_cannot_hold(count):
+    with pytest.raises(UsageError, match=f"1 to 255 classes, not {count}"):
+        Palette(classes(count))
+
+
+def test_a_canvas_of_nothing_faces_the_viewer():
+    decoded = UnitVector().decode(torch.zeros(3, 2, 2), IMAGE[:, :2, :2])
+    assert torch.equal(decoded.vectors, torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(3, 2, 2))

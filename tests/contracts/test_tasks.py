@@ -1,0 +1,183 @@
+"""What every task promises: its codec, words, head and loss belong together."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from denoisight.annotations import IGNORE, Depth, Labels, Normals, stack
+from denoisight.errors import UsageError
+from denoisight.models.text import Words
+from denoisight.tasks import TASKS, Reading, make_tasks
+from denoisight.tasks.base import masked_mean
+
+CLASSES = ("floor", "wall", "box", "ball")
+EVERY = make_tasks("all", CLASSES)
+every_task = pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)
+
+
+def draw(seed, *shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+IMAGES = draw(1, 2, 3, 8, 12)
+
+
+def known_pixels(seed):
+    return draw(seed + 50, 8, 12) > 0.3
+
+
+def truth_of(task, seed=0):
+    valid = known_pixels(seed)
+    if task.kind is Depth:
+        return Depth(torch.where(valid, 1 + draw(seed, 8, 12), 0.0), valid)
+    if task.kind is Normals:
+        return Normals.of(torch.where(valid, draw(seed, 3, 8, 12) * 2 - 1, 0.0))
+    if task.kind is Labels:
+        return Labels(torch.where(valid, (4 * draw(seed, 8, 12)).long(), IGNORE), CLASSES)
+    raise AssertionError(f"draw a truth for {task.name} here")
+
+
+def batch_of(task):
+    return stack([truth_of(task, 0), truth_of(task, 9)])
+
+
+def without_truth(truth):
+    if isinstance(truth, Labels):
+        return replace(truth, ids=torch.full_like(truth.ids, IGNORE))
+    nothing = replace(truth, valid=torch.zeros_like(truth.valid))
+    return Normals.of(torch.zeros_like(truth.vectors)) if isinstance(truth, Normals) else nothing
+
+
+def perfect(task, truth):
+    """The head's outputs that say exactly the truth."""
+    if isinstance(truth, Labels):
+        ids = torch.where(truth.valid, truth.ids, 0)
+        return 30 * torch.nn.functional.one_hot(ids, len(CLASSES)).movedim(-1, -3).float()
+    return task.codec.encode(truth, IMAGES).pixels[:, : task.head.channels]
+
+
+@every_task
+def test_it_stands_in_the_table_under_its_name(task):
+    assert TASKS[task.name](CLASSES).name == task.name
+    assert task.head.channels >= 1 and task.truth
+    assert task.classes in ((), CLASSES)
+
+
+@every_task
+def test_its_codec_draws_its_kind_of_truth(task):
+    truth = batch_of(task)
+    canvas = task.codec.encode(truth, IMAGES)
+    decoded = task.codec.decode(canvas.pixels, IMAGES)
+    assert type(decoded) is type(truth) is task.kind
+    assert torch.equal(canvas.valid, truth.valid)
+
+
+@every_task
+def test_the_embedded_model_knows_every_word_of_its_prompt(task):
+    assert Words().unknown(task.instruct("the red ball")) == []
+    assert task.instruct()
+    assert replace(task, prompt="the {text} of it").instruct("red side") == "the red side of it"
+
+
+def test_prompts_tell_tasks_apart():
+    assert len({task.instruct() for task in EVERY}) == len(EVERY)
+
+
+@every_task
+def test_a_head_is_judged_by_its_valid_pixels(task):
+    truth = batch_of(task)
+    outputs = (4 * draw(3, 2, task.head.channels, 8, 12) - 2).requires_grad_()
+    loss = task.head.loss(outputs, truth, IMAGES)
+    assert loss.shape == () and torch.isfinite(loss) and loss > 0.1
+    loss.backward()
+    assert torch.isfinite(outputs.grad).all()
+    moved = outputs.grad.abs().sum(1) > 0
+    assert moved[truth.valid].float().mean() > 0.95
+    assert not moved[~truth.valid].any()
+    elsewhere = torch.where(truth.valid[:, None], outputs, 1e3 * draw(4, *outputs.shape))
+    torch.testing.assert_close(task.head.loss(elsewhere, truth, IMAGES), loss)
+
+
+@every_task
+def test_the_truth_itself_costs_nothing(task):
+    truth = batch_of(task)
+    outputs = perfect(task, truth)
+    assert 0 <= task.head.loss(outputs, truth, IMAGES) + 1e-6 < 1e-4
+    costs = [task.head.loss(outputs + s * draw(5, *outputs.shape), truth, IMAGES) for s in (0.0, 0.5, 40.0)]
+    assert costs[0] < costs[1] < costs[2] or task.kind is Labels and costs[0] <= costs[1] < costs[2]
+
+
+@every_task
+def test_where_nothing_is_known_nothing_is_learnt(task):
+    outputs = draw(6, 2, task.head.channels, 8, 12).requires_grad_()
+    loss = task.head.loss(outputs, without_truth(batch_of(task)), IMAGES)
+    loss.backward()
+    assert loss == 0
+    assert torch.equal(outputs.grad, torch.zeros_like(outputs))
+
+
+@every_task
+def test_a_head_says_the_truth_in_the_right_kind_and_shape(task):
+    truth = batch_of(task)
+    reading = task.head.read(perfect(task, truth), IMAGES)
+    assert isinstance(reading, Reading) and type(reading.annotation) is task.kind
+    assert reading.annotation.size == (8, 12)
+    assert {len(t) for t in reading.annotation.tensors().values()} == {2}
+    again = task.head.loss(perfect(task, reading.annotation), truth, IMAGES)
+    assert again < (0.05 if task.kind is Depth else 1e-4)
+    if reading.uncertainty is not None:
+        assert reading.uncertainty.shape == (2, 8, 12)
+        assert reading.uncertainty.abs().max() < 1e-5
+
+
+@every_task
+def test_a_head_reads_items_alone_as_in_a_batch(task):
+    outputs = 4 * draw(7, 2, task.head.channels, 8, 12) - 2
+    together = task.head.read(outputs, IMAGES)
+    for i in range(2):
+        alone = task.head.read(outputs[i : i + 1], IMAGES[i : i + 1])
+        for name, tensor in alone.annotation.tensors().items():
+            torch.testing.assert_close(tensor[0], together.annotation[i].tensors()[name])
+        if together.uncertainty is not None:
+            assert together.uncertainty.min() >= 0 and together.uncertainty.max() <= 1
+            assert together.uncertainty.std() > 0.01
+
+
+def test_labels_beyond_the_classes_are_ignored_by_the_head_as_by_the_codec():
+    (semantic,) = make_tasks("semantic", CLASSES)
+    truth = batch_of(semantic)
+    beyond = replace(truth, ids=torch.where(truth.valid, truth.ids, 77))
+    outputs = draw(8, 2, 4, 8, 12)
+    assert semantic.head.loss(outputs, beyond, IMAGES) == semantic.head.loss(outputs, truth, IMAGES)
+
+
+def test_the_masked_mean_is_over_valid_pixels():
+    values, valid = torch.tensor([[1.0, 2.0, float("nan")]]), torch.tensor([[True, True, False]])
+    assert masked_mean(values, valid) == 1.5
+    assert masked_mean(values, torch.zeros(1, 3, dtype=torch.bool)) == 0
+
+
+# ---- the table ----
+
+
+def test_tasks_are_made_by_name():
+    assert [task.name for task in make_tasks("normals, depth")] == ["normals", "depth"]
+    assert [task.name for task in make_tasks(["depth"])] == ["depth"]
+    assert [task.name for task in make_tasks("all", CLASSES)] == list(TASKS)
+    (semantic,) = make_tasks("semantic", CLASSES)
+    assert semantic.classes == CLASSES and semantic.head.channels == len(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("dpeth", "Unknown task 'dpeth'. Did you mean 'depth'. Known: " + ", ".join(sorted(TASKS))),
+        ("flow", "Known: " + ", ".join(sorted(TASKS))),
+        ("depth,normals,depth", "named twice"),
+        ("semantic", "1 to 255 classes"),
+    ],
+)
+def test_names_that_mean_no_task_are_refused(names, says):
+    with pytest.raises(UsageError, match=says):
+        make_tasks(names)

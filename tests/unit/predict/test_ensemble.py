@@ -1,0 +1,131 @@
+"""Ensembles: members of one opinion are merged to it, and where they differ the merged answer is unsure."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from denoisight.annotations import Boxes, Depth, Labels, Mask, Normals
+from denoisight.errors import UsageError
+from denoisight.predict.ensemble import agree
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def smooth(seed, height=24, width=32):
+    """A map in [0, 1] that touches both ends."""
+    coarse = torch.rand(1, 1, 4, 5, generator=generator(seed))
+    fine = F.interpolate(coarse, (height, width), mode="bilinear")[0, 0]
+    return (fine - fine.min()) / (fine.max() - fine.min())
+
+
+def affine_images(seed, count, noise=0.0):
+    """`count` scalings and shifts of one map that stay in [0, 1], with noise relative to each one's contrast."""
+    draw = generator(seed)
+    scale = 0.3 + 0.7 * torch.rand(count, 1, 1, generator=draw)
+    shift = (1 - scale) * torch.rand(count, 1, 1, generator=draw)
+    image = smooth(seed)
+    noisy = image + noise * torch.randn(count, *image.shape, generator=draw)
+    return image, (scale * noisy + shift).clamp(0, 1)
+
+
+def depth(values, gauge="affine"):
+    return Depth(values, torch.ones_like(values, dtype=torch.bool), gauge)
+
+
+@pytest.mark.parametrize("gauge", ["affine", "affine-disparity", "affine-log"])
+@pytest.mark.parametrize("count", [2, 3, 8])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_affine_images_of_one_map_are_merged_to_it(count, seed, gauge):
+    image, members = affine_images(seed, count)
+    assert (members.amax((1, 2)) - members.amin((1, 2))).std() > 0.01  # they do differ
+    merged, uncertainty = agree(depth(members, gauge))
+    assert merged.gauge == gauge and merged.valid.all()
+    torch.testing.assert_close(merged.values, image, rtol=0, atol=1e-4)
+    assert uncertainty.max() < 1e-4
+
+
+@pytest.mark.parametrize("count", [5, 9])
+def test_noise_is_averaged_out_and_told(count):
+    image, members = affine_images(3, count, noise=0.02)
+    merged, uncertainty = agree(depth(members))
+    one, _ = agree(depth(members[:1]))
+    assert (merged.values - image).abs().mean() < (one.values - image).abs().mean()
+    assert 0.005 < uncertainty.mean() < 0.03  # about the noise's standard deviation
+
+
+def test_one_member_that_is_wrong_is_outvoted_where_it_differs():
+    image, members = affine_images(4, 5)
+    members[2] = torch.rand(members[2].shape, generator=generator(9))
+    merged, _ = agree(depth(members))
+    torch.testing.assert_close(merged.values, image, rtol=0, atol=0.05)
+
+
+def test_members_may_disagree_in_one_place():
+    image, members = affine_images(5, 5)
+    patch = torch.zeros_like(image, dtype=torch.bool)
+    patch[4:10, 6:14] = True
+    members = torch.where(patch, torch.rand(members.shape, generator=generator(1)), members)
+    _, uncertainty = agree(depth(members))
+    assert uncertainty[patch].mean() > 10 * uncertainty[~patch].mean()
+
+
+@pytest.mark.parametrize("count", [3, 5, 8])
+def test_members_of_nothing_in_common_are_unsure(count):
+    _, uncertainty = agree(depth(torch.rand(count, 24, 32, generator=generator(0))))
+    assert uncertainty.mean() > 0.1
+    assert uncertainty.min() >= 0 and uncertainty.max() <= 1
+
+
+@pytest.mark.xfail(strict=True, reason="of two members the lower median is one of them, so they never differ")
+@pytest.mark.parametrize("gauge", ["affine", "metres"])
+def test_two_members_can_disagree(gauge):
+    _, uncertainty = agree(depth(torch.rand(2, 24, 32, generator=generator(0)), gauge))
+    assert uncertainty.mean() > 0.05
+
+
+@pytest.mark.parametrize(
+    "values", [torch.full((3, 4, 4), 0.4), torch.tensor([0.1, 0.5, 0.9])[:, None, None].expand(3, 4, 4)]
+)
+def test_flat_members_do_not_divide_by_zero(values):
+    merged, uncertainty = agree(depth(values))
+    assert torch.isfinite(merged.values).all() and torch.isfinite(uncertainty).all()
+
+
+def test_metric_depth_is_not_rescaled():
+    values = torch.tensor([2.0, 4.0, 5.0])[:, None, None] * torch.ones(3, 2, 2)
+    merged, uncertainty = agree(depth(values, "metres"))
+    assert merged.gauge == "metres" and (merged.values == 4).all()
+    torch.testing.assert_close(uncertainty, torch.full((2, 2), 1.4826 * 1 / 4))
+
+
+def test_normals_meet_in_the_middle():
+    left, right = torch.tensor([-1.0, 0, 1]), torch.tensor([1.0, 0, 1])
+    members = Normals.of(torch.stack([left, right, left])[..., None, None].expand(3, 3, 2, 2))
+    merged, uncertainty = agree(members[:2])
+    torch.testing.assert_close(merged.vectors, torch.tensor([0.0, 0, 1])[:, None, None].expand(3, 2, 2))
+    torch.testing.assert_close(uncertainty, torch.full((2, 2), 1 - 0.5**0.5))
+    alike, sure = agree(members[::2])
+    torch.testing.assert_close(alike.vectors, members.vectors[0])
+    assert sure.max() < 1e-6
+
+
+def test_labels_vote():
+    ids = torch.tensor([[[0, 2]], [[1, 2]], [[1, 2]], [[1, 0]]])
+    merged, uncertainty = agree(Labels(ids, ("a", "b", "c")))
+    assert merged.ids.tolist() == [[1, 2]] and merged.classes == ("a", "b", "c")
+    assert uncertainty.tolist() == [[0.25, 0.25]]
+
+
+def test_masks_are_averaged():
+    members = Mask(torch.tensor([[[0.0, 1.0]], [[1.0, 1.0]]]), torch.ones(2, 1, 2, dtype=torch.bool))
+    merged, uncertainty = agree(members)
+    assert merged.probability.tolist() == [[0.5, 1.0]]
+    assert uncertainty.tolist() == [[0.5, 0.0]]
+
+
+def test_boxes_cannot_be_merged():
+    none = Boxes(torch.zeros(2, 0, 4), torch.zeros(2, 0).long(), torch.zeros(2, 0), torch.zeros(2, 0) > 0, (4, 4))
+    with pytest.raises(UsageError, match="Boxes.*--ensemble 1"):
+        agree(none)
