@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 # One OpenMP thread a test process: two processes with two threads each fight over two cores.
 TEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo install check test test-all clean
+.PHONY: demo install check test test-long test-all clean
 demo: $(VENV)/.base
 	$(BIN)/denoisight demo
 
@@ -23,8 +23,11 @@ check: $(VENV)/.test
 test: $(VENV)/.test
 	$(TEST) --durations=10
 
-test-all: $(VENV)/.test
-	$(TEST) -m "" --timeout 1800 --durations=20
+# What test leaves out: kills, several processes, whole runs.
+test-long: $(VENV)/.test
+	$(TEST) -m long --timeout 1800 --durations=10
+
+test-all: test test-long
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

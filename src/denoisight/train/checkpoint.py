@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
@@ -37,7 +38,7 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: Optimizer, avera
         module.load_state_dict(load_file(folder / "weights.safetensors"))
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
         average.load_state_dict(torch.load(folder / "average.pt", weights_only=True))
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"Checkpoint {folder} does not fit this run ({first}); resume from another.") from error
     return state

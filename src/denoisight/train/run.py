@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import nn
@@ -69,12 +70,8 @@ class Run:
 
     def progress(self, step: int) -> float:
         """The share of the run that is done, by steps or by time, whichever is further."""
-        by_time = self.elapsed / self.max_time if self.max_time else 0.0
+        by_time = self._elapsed / self.max_time if self.max_time else 0.0
         return max(step / self.steps, by_time)
-
-    @property
-    def elapsed(self) -> float:
-        return self.state["elapsed"] + time.monotonic() - self._began
 
     def train(
         self,
@@ -91,7 +88,7 @@ class Run:
         `validate()` scores the averaged weights; where its "badness" is the lowest so far, `keep(scores, step)`
         saves them. Raises `Interrupted` after SIGTERM or SIGINT, `NotFinite` for a loss that is no number.
         """
-        self._began = time.monotonic()
+        self._began, self._elapsed = time.monotonic(), self.state["elapsed"]
         module = accelerator.unwrap_model(objective)
         main = accelerator.is_main_process
         start = self.state["step"]
@@ -119,18 +116,19 @@ class Run:
         with signals() as caught, bar:
             try:
                 for record in records:
+                    stop = self._agree(accelerator, caught)
                     over = self.progress(record.step) >= 1
                     due = int(self.progress(record.step) * self.validations) > self.state["validated"]
                     if main:
                         self._note(record, bar, over)
                         if due or over:
                             self._validate(record.step, module, average, validate, keep)
-                        if over or caught or due or record.step % self.checkpoint_every == 0:
+                        if over or stop or due or record.step % self.checkpoint_every == 0:
                             self._save(record.step, module, optimizer, average)
                     elif due:
                         self.state["validated"] += 1
-                    if caught and not over:
-                        raise Interrupted(caught[0], record.step, self.folder)
+                    if stop and not over:
+                        raise Interrupted(stop, record.step, self.folder)
                     if over:
                         break
             except NotFinite as error:
@@ -138,6 +136,16 @@ class Run:
                 raise DenoisightError(
                     f"{error} Last good checkpoint: {good or 'none yet'}. Lower --optim.lr or look at these items."
                 ) from error
+
+    def _agree(self, accelerator: Accelerator, caught: list[int]) -> int:
+        """The signal to stop for, or 0, and the time that counts: all processes must see the same."""
+        elapsed = self.state["elapsed"] + time.monotonic() - self._began
+        signal_number = caught[0] if caught else 0
+        if accelerator.num_processes > 1:
+            seen = torch.tensor([elapsed, float(signal_number)], dtype=torch.float64, device=accelerator.device)
+            elapsed, signal_number = accelerator.gather(seen).reshape(-1, 2).amax(0).tolist()
+        self._elapsed = elapsed
+        return int(signal_number)
 
     def _note(self, record: Record, bar: tqdm, over: bool) -> None:
         bar.update(1)
@@ -151,9 +159,9 @@ class Run:
             "lr": record.lr,
             "gradient_norm": float(record.gradient_norm),
         }
-        numbers |= {"images_per_s": round(speed, 2), "elapsed_s": round(self.elapsed, 1)}
+        numbers |= {"images_per_s": round(speed, 2), "elapsed_s": round(self._elapsed, 1)}
         self._write(numbers)
-        left = self.elapsed / max(self.progress(record.step), 1e-9) - self.elapsed
+        left = self._elapsed * (1 / max(self.progress(record.step), 1e-9) - 1)
         text = f"loss {losses['loss']:.4f} {speed:.1f} img/s ETA {int(left) // 60}:{int(left) % 60:02d}"
         if bar.disable and not self.quiet:
             log.info("step %d/%d %s", record.step, self.steps, text)
@@ -179,7 +187,7 @@ class Run:
         log.info("step %d validation %s", step, shown)
 
     def _save(self, step: int, module: nn.Module, optimizer: Optimizer, average: EMAModel) -> None:
-        state = {**self.state, "step": step, "elapsed": self.elapsed}
+        state = {**self.state, "step": step, "elapsed": self._elapsed}
         save_checkpoint(self.checkpoints, step, module, optimizer, average, state)
         prune(self.checkpoints)
 

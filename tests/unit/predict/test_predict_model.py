@@ -26,13 +26,14 @@ def queries():
 
 
 def assert_same(a, b, atol=1e-5):
-    """Up to `atol`, which in one pixel of a hundred may turn a class or a direction that hangs in the balance."""
+    """Up to `atol`; what hangs in the balance, a class or the direction of a short vector, may turn by rounding."""
     assert (a.query.key, a.task, a.settings) == (b.query.key, b.task, b.settings)
     if a.latent is not None:
         torch.testing.assert_close(a.latent, b.latent, rtol=0, atol=atol)
+    steady, share = (atol, 1.0) if a.task == "depth" or atol == 0 else (10 * atol, 0.99)
     for name, tensor in a.annotation.tensors().items():
-        near = (tensor.float() - b.annotation.tensors()[name].float()).abs() <= atol
-        assert near.float().mean() >= (0.99 if atol else 1.0), name
+        near = (tensor.float() - b.annotation.tensors()[name].float()).abs() <= steady
+        assert near.float().mean() >= share, name
 
 
 def differ(a, b):
@@ -95,8 +96,8 @@ def test_the_size_of_work_can_be_chosen(tiny_model):
 # ---- the item and the seed alone decide ----
 
 
-@every_answer
-@pytest.mark.parametrize("ensemble", [1, 3])
+@pytest.mark.parametrize("task", KINDS)
+@pytest.mark.parametrize(("route", "ensemble"), [("denoise", 1), ("denoise", 3), ("readout", 1)])
 def test_an_answer_does_not_depend_on_company_or_order(tiny_model, task, route, ensemble):
     asked = {"route": route, "ensemble": ensemble, "steps": 2}
     together = tiny_model.predict(queries(), task, **asked)

@@ -1,0 +1,89 @@
+"""The main job's numbers: the embedded model as shipped, and two adaptations to real photographs.
+
+    DENOISIGHT_DATA_DIR=DATA python studies/main_job/run.py
+
+Runs each command below unless its results are there already, keeps their results.json beside this file and writes
+the tables of the project's README from them. Two cores, about half an hour.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from denoisight.evaluate.results import Results
+from denoisight.report.tables import markdown, score_tables
+
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+RUNS = Path("runs")
+DATA = Path(os.environ.get("DENOISIGHT_DATA_DIR", "../shared/data"))
+
+CASES: dict[str, list[list[str]]] = {
+    "scenes-test": [["evaluate", "embedded", "--protocol", "scenes/test", "--task", "all"]],
+    "scenes-shifted": [["evaluate", "embedded", "--protocol", "scenes/shifted", "--task", "all"]],
+    "kitti-object": [
+        ["evaluate", "embedded", "--protocol", "kitti-object/all", "--task", "depth", "--data", f"{DATA}/kitti_object"]
+    ],
+    "camvid": [
+        ["train", "semantic", "--data", f"{DATA}/camvid_240x180", "--max-time", "10m", "-o", "runs/camvid"],
+        ["evaluate", "runs/camvid", "--protocol", "camvid-240/test"],
+    ],
+    "kitchen": [
+        ["train", "depth", "--data", f"{DATA}/kitchen_rgbd_272x208", "--max-time", "10m", "-o", "runs/kitchen"],
+        ["evaluate", "runs/kitchen", "--protocol", "kitchen/test"],
+    ],
+}
+BASELINES = {
+    "vertical ramp",
+    "mean training map",
+    "facing above ground",
+    "most frequent class",
+    "most frequent class per pixel",
+}
+SHOWN = {"abs_rel", "delta1", "rmse", "mean", "median", "within_11.25", "miou", "pixel_accuracy"}
+
+
+def main() -> None:
+    for name, commands in CASES.items():
+        if not (HERE / name / "results.json").exists():
+            run(name, commands)
+    write_tables()
+
+
+def run(name: str, commands: list[list[str]]) -> None:
+    out = RUNS / "main_job" / name
+    for words in commands:
+        more = ["-o", str(out)] if words[0] == "evaluate" else ["--overwrite"]
+        subprocess.run([sys.executable, "-m", "denoisight", *words, *more], check=True)
+    (HERE / name).mkdir(exist_ok=True)
+    for file in ("results.json", "per_image.csv"):
+        shutil.copy(out / file, HERE / name / file)
+
+
+def write_tables() -> None:
+    """Between the markers of the README: per protocol and task, the deciding scores with their intervals."""
+    parts = []
+    for name in CASES:
+        results = [r.model_copy(update={"metrics": _few(r.metrics), "scores": _only(r.scores)}) for r in _read(name)]
+        parts += [f"**{table.title}**\n\n{markdown(table)}" for table in score_tables(results, BASELINES)]
+    before, _, rest = README.read_text(encoding="utf-8").partition("<!-- scores -->\n")
+    _, _, after = rest.partition("<!-- end of scores -->")
+    README.write_text(f"{before}<!-- scores -->\n{chr(10).join(parts)}<!-- end of scores -->{after}", encoding="utf-8")
+
+
+def _read(name: str):
+    return Results.read(HERE / name).results
+
+
+def _few(metrics: dict) -> dict:
+    return {name: metric for name, metric in metrics.items() if name in SHOWN}
+
+
+def _only(scores: dict) -> dict:
+    return {pooling: _few(values) for pooling, values in scores.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from denoisight.annotations import Batch
+from denoisight.data.augment import Augment
+from denoisight.data.open import open_data
+from denoisight.errors import DataError
+from denoisight.train.batches import Stream, batches
+from denoisight.train.checkpoint import latest, load_checkpoint, prune, save_checkpoint
+from denoisight.train.ema import averaged, swapped_in
+from denoisight.train.loop import NotFinite, fit, warmup_cosine
+
+
+class Line(nn.Module):
+    """The smallest objective: one weight, pulled to each batch's mean brightness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch: Batch, seed: int, step: int) -> dict[str, torch.Tensor]:
+        return {"loss": (self.weight - batch.images.mean()) ** 2}
+
+
+def bright(value: float, key: str) -> Batch:
+    return Batch(torch.full((1, 3, 4, 4), value), ("",), (key,), {})
+
+
+def run(objective: nn.Module, data: list[Batch], accumulate: int = 1, **more) -> list:
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulate)
+    optimizer = torch.optim.SGD(objective.parameters(), 0.1)
+    wrapped, optimizer = accelerator.prepare(objective, optimizer)
+    rate = {"lr": lambda step: 0.1, **more}
+    return list(fit(wrapped, data, optimizer, accelerator, seed=0, start=0, accumulate=accumulate, clip=1e9, **rate))
+
+
+def test_accumulated_batches_make_one_step() -> None:
+    data = [bright(0.2, "a"), bright(0.8, "b")]
+    together = Line()
+    records = run(together, data, accumulate=2)
+    assert [r.step for r in records] == [1]
+    assert records[0].images == 2
+    assert float(records[0].losses["loss"]) == pytest.approx((0.2**2 + 0.8**2) / 2)
+    # d/dw of the mean of (w - 0.2)^2 and (w - 0.8)^2 at 0 is -1; the rate is 0.1.
+    assert float(together.weight.detach()) == pytest.approx(0.1)
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_step_and_items() -> None:
+    data = [bright(0.5, "good"), bright(float("nan"), "bad one"), bright(0.5, "later")]
+    with pytest.raises(NotFinite, match="step 2, on the items bad one"):
+        run(Line(), data, check_every=3)
+
+
+def test_the_rate_rises_then_falls_to_zero() -> None:
+    rate = warmup_cosine(1.0, 10, lambda step: step / 100)
+    assert rate(0) == pytest.approx(0.1, abs=1e-3)
+    assert rate(9) == pytest.approx(1.0, abs=0.03)
+    assert rate(100) == 0
+    falling = [rate(step) for step in range(10, 101)]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_averages_are_swapped_in_and_out() -> None:
+    line = Line()
+    average = averaged(line, 0.9)
+    for value in (0.0, 0.0, 1.0):
+        with torch.no_grad():
+            line.weight.fill_(value)
+        average.step(line.parameters())
+    with swapped_in(average, line):
+        inside = float(line.weight.detach())
+        assert not line.training
+    assert 0 < inside < 1
+    assert float(line.weight.detach()) == 1
+    assert line.training
+
+
+def test_checkpoints_restore_everything(tmp_path: Path) -> None:
+    line, other = Line(), Line()
+    optimizers = [torch.optim.AdamW(m.parameters(), 0.1) for m in (line, other)]
+    averages = [averaged(m, 0.9) for m in (line, other)]
+    line(bright(0.5, "a"), 0, 0)["loss"].backward()
+    optimizers[0].step()
+    averages[0].step(line.parameters())
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, line, optimizers[0], averages[0], {"best": None})
+    prune(tmp_path)
+    assert latest(tmp_path) == tmp_path / "step-000003"
+    assert len(list(tmp_path.iterdir())) == 2
+    state = load_checkpoint(tmp_path / "step-000003", other, optimizers[1], averages[1])
+    assert state == {"step": 3, "best": None}
+    assert torch.equal(line.weight, other.weight)
+    assert torch.equal(averages[0].shadow_params[0], averages[1].shadow_params[0])
+    moments = [o.state_dict()["state"][0]["exp_avg"] for o in optimizers]
+    assert torch.equal(*moments)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    line = Line()
+    optimizer, average = torch.optim.AdamW(line.parameters(), 0.1), averaged(line, 0.9)
+    folder = save_checkpoint(tmp_path, 1, line, optimizer, average, {})
+    (folder / "weights.safetensors").write_bytes(b"cut")
+    with pytest.raises(DataError, match="step-000001"):
+        load_checkpoint(folder, line, optimizer, average)
+
+
+def stream(batch: int = 4) -> Stream:
+    return Stream(open_data("scenes:6", size=(16, 16)), ["depth"], (16, 16), Augment(), batch, seed=0)
+
+
+def test_a_step_can_be_made_again_by_any_process() -> None:
+    whole = list(batches(stream(), 0, 5, workers=0))
+    later = list(batches(stream(), 3, 5, workers=1))
+    for a, b in zip(whole[3:], later, strict=True):
+        assert a.keys == b.keys
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.truths["depth"].values, b.truths["depth"].values)
+
+
+def test_ranks_share_out_each_batch() -> None:
+    whole = next(batches(stream(), 0, 1, workers=0))
+    halves = [next(batches(stream(), 0, 1, workers=0, rank=rank, ranks=2)) for rank in (0, 1)]
+    assert {*halves[0].keys, *halves[1].keys} == {*whole.keys}
+    assert torch.equal(halves[1].images[0], whole.images[1])
+
+
+def test_every_item_comes_once_an_epoch() -> None:
+    keys = [key for batch in batches(stream(batch=3), 0, 4, workers=0) for key in batch.keys]
+    assert len(set(keys[:6])) == 6
+    assert len(set(keys[6:])) == 6
+    assert keys[:6] != keys[6:]
+
+
+def test_visits_differ_by_augmentation_only() -> None:
+    source = stream(batch=6)
+    first = {s.key: s for s in (source[(0, slot)] for slot in range(6))}
+    second = {s.key: s for s in (source[(1, slot)] for slot in range(6))}
+    assert first.keys() == second.keys()
+    assert any(not torch.equal(first[k].image, second[k].image) for k in first)

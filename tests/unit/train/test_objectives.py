@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from denoisight.annotations import Batch
+from denoisight.data.scenes import CLASSES, Scenes
+from denoisight.diffusion.timesteps import law
+from denoisight.models.embedded import Network
+from denoisight.models.folder import ModelConfig, Parts, TaskEntry, assemble
+from denoisight.tasks import make_tasks
+from denoisight.train.objectives import DenoiseObjective, ReadoutObjective
+
+TASKS = make_tasks("all", CLASSES)
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    scenes = Scenes("train", 4, (32, 32))
+    return Batch.of([scenes[i] for i in range(4)])
+
+
+def parts(predicts: str = "x0", heads: bool = False) -> Parts:
+    torch.manual_seed(0)
+    entries = tuple(TaskEntry(name=t.name, classes=t.classes) for t in TASKS)
+    network = Network(widths=(16, 32), text_width=16, text_layers=1)
+    config = ModelConfig(name="tiny", network=network, predicts=predicts, denoises=entries, reads=entries)
+    return assemble(config, {t.name: t.head.channels for t in TASKS} if heads else None)
+
+
+def denoising(predicts: str = "x0") -> DenoiseObjective:
+    backbone = parts(predicts).backbone
+    return DenoiseObjective(backbone, TASKS, law("ct", backbone.schedule))
+
+
+@pytest.mark.parametrize("predicts", ["eps", "v", "x0", "flow"])
+def test_denoising_losses_are_named_finite_and_have_gradients(predicts: str, batch: Batch) -> None:
+    objective = denoising(predicts)
+    losses = objective(batch, seed=0, step=0)
+    assert set(losses) == {"loss", "depth", "normals", "semantic"}
+    torch.testing.assert_close(losses["loss"], torch.stack([losses[t.name] for t in TASKS]).mean())
+    losses["loss"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in objective.parameters())
+
+
+def test_a_loss_is_a_function_of_items_seed_and_step(batch: Batch) -> None:
+    objective = denoising()
+    once = objective(batch, seed=0, step=3)["loss"]
+    torch.testing.assert_close(objective(batch, seed=0, step=3)["loss"], once, rtol=0, atol=0)
+    assert objective(batch, seed=0, step=4)["loss"] != once
+    assert objective(batch, seed=1, step=3)["loss"] != once
+
+
+def test_each_item_keeps_its_noise_in_any_batch(batch: Batch) -> None:
+    """Labels are valid everywhere, so the loss of a batch is the mean of its items' losses."""
+    backbone = parts().backbone
+    objective = DenoiseObjective(backbone, make_tasks(["semantic"], CLASSES), law("uniform", backbone.schedule))
+    singles = [objective(one(batch, i), seed=0, step=0)["loss"] for i in range(len(batch))]
+    torch.testing.assert_close(torch.stack(singles).mean(), objective(batch, seed=0, step=0)["loss"])
+
+
+def one(batch: Batch, i: int) -> Batch:
+    truths = {name: truth[i : i + 1] for name, truth in batch.truths.items()}
+    return Batch(batch.images[i : i + 1], batch.texts[i : i + 1], batch.keys[i : i + 1], truths)
+
+
+def test_invalid_pixels_teach_nothing(batch: Batch) -> None:
+    """What stands in the truth where it is invalid must not reach the loss."""
+    objective = denoising()
+    depth = batch.truths["depth"]
+    invalid = ~depth.valid
+    assert invalid.any(), "the scenes of this test need some sky"
+    garbage = type(depth)(torch.where(invalid, 1e4, depth.values), depth.valid, depth.gauge)
+    changed = Batch(batch.images, batch.texts, batch.keys, {**batch.truths, "depth": garbage})
+    before, after = (objective(b, seed=0, step=0)["depth"] for b in (batch, changed))
+    torch.testing.assert_close(before, after)
+
+
+def test_readout_reaches_backbone_and_heads(batch: Batch) -> None:
+    objective = ReadoutObjective(parts(heads=True), TASKS)
+    losses = objective(batch, seed=0, step=0)
+    losses["loss"].backward()
+    without = {name for name, p in objective.named_parameters() if p.grad is None}
+    assert all("conv_out" in name or "conv_norm_out" in name for name in without)
+    assert len(without) < 8
+
+
+def test_a_few_steps_lower_the_loss(batch: Batch) -> None:
+    objective = denoising()
+    optimizer = torch.optim.AdamW(objective.parameters(), 3e-3)
+    losses = []
+    for _ in range(25):
+        loss = objective(batch, seed=0, step=0)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.6 * losses[0]

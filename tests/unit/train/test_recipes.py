@@ -1,0 +1,41 @@
+import pytest
+import yaml
+
+from denoisight.errors import RecipeError
+from denoisight.recipes import RECIPES
+from denoisight.recipes.base import Recipe, override
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_is_its_own_yaml(name: str) -> None:
+    recipe = RECIPES[name](("depth",), "scenes:4")
+    assert recipe.recipe == name
+    assert override(Recipe(), yaml.safe_load(recipe.to_yaml())) == recipe
+    assert f"denoisight train {'TASK' if name == 'adapt' else 'depth'}" in (RECIPES[name].__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"stepz": 3}, "stepz"),
+        ({"steps": 0}, "steps"),
+        ({"optim": {"lr": -1}}, "optim.lr"),
+        ({"optim": {"lrr": 1}}, "optim.lrr"),
+        ({"augment": {"flip": 2}}, "augment.flip"),
+        ({"max_time": "later"}, "max_time"),
+    ],
+)
+def test_bad_values_are_refused_by_name(changes: dict, key: str) -> None:
+    with pytest.raises(RecipeError, match=key):
+        override(Recipe(), changes)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", None), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("30", 30)])
+def test_times(text: str, seconds: float | None) -> None:
+    assert Recipe(max_time=text).max_seconds == seconds
+
+
+def test_a_change_deep_inside_keeps_its_neighbours() -> None:
+    changed = override(Recipe(), {"optim": {"lr": 1e-5}})
+    assert changed.optim.lr == 1e-5
+    assert changed.optim.ema == Recipe().optim.ema
