@@ -1,7 +1,6 @@
 """The command line as a user meets it: exit codes, one sentence that helps, nothing half-written."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -156,7 +155,8 @@ def test_train_on_ones_own_folder_then_evaluate_and_report(tmp_path: Path) -> No
     small = config(tmp_path, recipe="adapt", data=str(data), model="new", steps=6, validations=1)
     done = call("train", "semantic", "--config", small, "-o", run)
     assert done.returncode == 0, done.stderr
-    assert {"config.yaml", "env.json", "metrics.jsonl", "model", "report.html", "results.json"} <= set(os.listdir(run))
+    wanted = {"config.yaml", "env.json", "metrics.jsonl", "model", "report.html", "results.json"}
+    assert wanted <= {path.name for path in run.iterdir()}
     assert "denoisight predict" in done.stderr
     judged = call("evaluate", run, "--json", "-o", tmp_path / "judged")
     assert judged.returncode == 0, judged.stderr

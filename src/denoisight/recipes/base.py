@@ -64,7 +64,7 @@ class Recipe(Part):
     route: Literal["denoise", "readout"] = Field("denoise", description="Which way the model perceives.")
     steps: Positive = Field(2000, description="Optimiser steps.")
     max_time: str = Field("", description="End by then, whatever the steps: 90s, 10m, 2h.")
-    batch: Positive = Field(16, description="Images a step (and process); each is taught every task.")
+    batch: Positive = Field(16, description="Images in a batch, over all processes; each is taught every task.")
     res: Natural = Field(0, description="Longest side in pixels at which the network works; 0: the model's own.")
     labels: Natural = Field(0, description="How many training samples to use; 0: all.")
     seed: int = Field(0, description="With it, the data and the versions, a run is determined.")

@@ -47,8 +47,8 @@ def demo(out: Path, *, max_time: str = "120s", overwrite: bool = False, quiet: b
     embedded = load("embedded")
     log.info("1/3 Predicting depth, normals and labels on scenes and on a photograph.")
     looks = (
-        _look(embedded, _photographs(), "A photograph"),
-        _look(embedded, _scenes("test", 3), "Scenes like those it learnt from"),
+        _look(embedded, photographs(), "A photograph"),
+        _look(embedded, scenes("test", 3), "Scenes like those it learnt from"),
     )
 
     log.info("2/3 Adapting to %d labelled pictures of a kind it never saw.", TRAINING + VALIDATION)
@@ -68,13 +68,13 @@ def demo(out: Path, *, max_time: str = "120s", overwrite: bool = False, quiet: b
     return page
 
 
-def _photographs() -> list[Query]:
+def photographs() -> list[Query]:
     """A portrait in the public domain (NASA, via matplotlib's sample data)."""
     path = Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
     return [Query(read_image(path), key="Grace Hopper")]
 
 
-def _scenes(split: str, count: int) -> list[Query]:
+def scenes(split: str, count: int) -> list[Query]:
     scenes = Scenes(split, count, (128, 128))
     return [scenes[i].query for i in range(count)]
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from torch import nn
 
+from ..annotations import Batch
 from ..data.augment import Augment
 from ..data.open import open_data, subset
 from ..data.readers import Reader
@@ -72,16 +73,35 @@ def train(
     if accelerator.is_main_process:
         _describe(recipe, out, reader, held_out, accelerator.device)
 
-    objective = _objective(recipe, parts, tasks)
+    objective = _objective(recipe, parts, tasks).to(accelerator.device).train()
     optimizer = torch.optim.AdamW(
-        [p for p in objective.parameters() if p.requires_grad],
+        objective.parameters(),
         lr=recipe.optim.lr,
         betas=(0.9, recipe.optim.beta2),
         weight_decay=recipe.optim.weight_decay,
     )
-    objective.to(accelerator.device).train()
     average = averaged(objective, recipe.optim.ema)
-    run = Run(
+    run = _run(recipe, out, accelerator, quiet)
+    if resume:
+        run.resume(objective, optimizer, average, None if resume == "latest" else Path(resume))
+    wrapped, optimizer = accelerator.prepare(objective, optimizer)
+    model = Model(parts)
+    began = time.monotonic()
+    run.train(
+        wrapped,
+        optimizer,
+        average,
+        accelerator,
+        batches=_batches(recipe, reader, parts, tasks, accelerator),
+        validate=lambda: validate(model, recipe.tasks, recipe.route, held_out, parts.config.steps),
+        keep=lambda scores, step: _keep(recipe, model, out / "model", scores, step),
+    )
+    accelerator.end_training()
+    return Trained(out, run.state["best"] or {}, time.monotonic() - began, accelerator.is_main_process)
+
+
+def _run(recipe: Recipe, out: Path, accelerator: Accelerator, quiet: bool) -> Run:
+    return Run(
         folder=out,
         steps=recipe.steps,
         seed=recipe.seed,
@@ -96,50 +116,31 @@ def train(
         quiet=quiet,
         on_log=_tracker(recipe, accelerator),
     )
-    if resume:
-        run.resume(objective, optimizer, average, None if resume == "latest" else Path(resume))
-    wrapped, optimizer = accelerator.prepare(objective, optimizer)
 
-    resolution = parts.config.resolution
-    size = parts.backbone.fitting_size(*reader[0].size, resolution)
+
+def _batches(
+    recipe: Recipe, reader: Reader, parts: Parts, tasks: tuple[Task, ...], accelerator: Accelerator
+) -> Callable[[int], Iterator[Batch]]:
+    """This process's share of the micro-batches from a step on."""
     stream = Stream(
         reader,
-        [task.truth for task in tasks],
-        size,
-        Augment(recipe.augment.flip, recipe.augment.crop, recipe.augment.colour),
-        recipe.batch,
-        recipe.seed,
-        recipe.cache_gb,
+        truths=[task.truth for task in tasks],
+        size=parts.backbone.fitting_size(*reader[0].size, parts.config.resolution),
+        augment=Augment(recipe.augment.flip, recipe.augment.crop, recipe.augment.colour),
+        batch=recipe.batch,
+        seed=recipe.seed,
+        cache_gb=recipe.cache_gb,
     )
-    model = Model(parts)
-    began = time.monotonic()
+    micro = recipe.optim.accumulate
+    share = (accelerator.process_index, accelerator.num_processes)
+    return lambda start: batches(stream, start * micro, recipe.steps * micro, _workers(recipe, reader), *share)
 
-    def keep(scores: dict[str, float], step: int) -> None:
-        provenance: dict[str, str | int | float] = {
-            "step": step,
-            "seed": recipe.seed,
-            "data": _data_name(recipe),
-        }
-        provenance |= {name: round(value, 5) for name, value in scores.items()}
-        model.save_pretrained(out / "model", _card(recipe, scores, step), provenance=provenance)
 
-    run.train(
-        wrapped,
-        optimizer,
-        average,
-        accelerator,
-        lambda start: batches(
-            stream,
-            start * recipe.optim.accumulate,
-            recipe.steps * recipe.optim.accumulate,
-            _workers(recipe, reader),
-            *(accelerator.process_index, accelerator.num_processes),
-        ),
-        lambda: validate(model, recipe.tasks, recipe.route, held_out, parts.config.steps),
-        keep,
-    )
-    accelerator.end_training()
-    return Trained(out, run.state["best"] or {}, time.monotonic() - began, accelerator.is_main_process)
+def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], step: int) -> None:
+    """Save the state that validated best, telling how it came about."""
+    rounded = {name: round(value, 5) for name, value in scores.items() if name != "badness"}
+    made: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": _data_name(recipe), **rounded}
+    model.save_pretrained(folder, _card(recipe, scores, step), provenance=made)
 
 
 def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
