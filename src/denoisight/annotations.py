@@ -125,7 +125,10 @@ class Normals(Annotation):
     def resize(self, height: int, width: int) -> Normals:
         """Stretching a picture unevenly tilts no surface in it, so directions stay and only lengths are mended."""
         vectors, valid = _resize_valid(self.vectors, self.valid, height, width)
-        return replace(self, vectors=F.normalize(vectors, dim=-3), valid=valid)
+        # Where opposite directions cancel there is none.
+        valid = valid & (vectors.norm(dim=-3) > 1e-3)
+        unit = torch.where(valid[..., None, :, :], F.normalize(vectors, dim=-3), 0.0)
+        return replace(self, vectors=unit, valid=valid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,7 +331,7 @@ class Batch:
 def mirror_words(text: str) -> str:
     """Swap "left" and "right" as whole words: a mirrored picture makes "the left box" the right one."""
     swap = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
-    return re.sub(r"\b(leftmost|rightmost|left|right)\b", lambda m: swap[m.group()], text)
+    return re.sub(r"\b(leftmost|rightmost|left|right)\b", lambda m: swap[m.group().lower()], text, flags=re.IGNORECASE)
 
 
 def resize_image(image: Float[Tensor, "*b c h w"], height: int, width: int) -> Float[Tensor, "*b c h2 w2"]:

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,8 +93,27 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def mend(folder: Path | str) -> None:
+    """Tidy up after a process that was killed while it wrote below `folder`.
+
+    An old folder whose successor never came is put back; what was begun and not finished goes.
+    """
+    for path in sorted(Path(folder).rglob(".*")):
+        begun = re.fullmatch(r"\.(?P<name>.+)\.\d+\.(?P<end>tmp|old)(\.\w+)?", path.name)
+        if begun is None or not path.exists():
+            continue
+        if begun["end"] == "old" and not path.with_name(begun["name"]).exists():
+            path.rename(path.with_name(begun["name"]))
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def write_text(path: Path | str, text: str) -> None:

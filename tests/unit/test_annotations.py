@@ -190,7 +190,6 @@ def test_resized_normals_are_unit_where_valid_and_zero_elsewhere(size):
     torch.testing.assert_close(resized.vectors.norm(dim=0), resized.valid.float(), rtol=0, atol=1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="normals that cancel when averaged stay valid with length zero")
 def test_normals_that_cancel_have_no_direction():
     opposite = Normals.of(torch.tensor([[1.0, -1.0], [0.0, 0.0], [0.0, 0.0]])[:, None])
     resized = opposite.resize(1, 1)
@@ -356,7 +355,6 @@ def test_left_and_right_change_places_as_whole_words(text, mirrored):
     assert mirror_words(mirrored) == text
 
 
-@pytest.mark.xfail(strict=True, reason="only lower-case words are swapped, though a model reads both cases alike")
 def test_capital_letters_hide_no_left():
     assert mirror_words("Left of the ball").lower() == "right of the ball"
 

@@ -10,6 +10,7 @@ from denoisight.errors import DataError, MissingExtraError, UsageError
 from denoisight.runtime import (
     generator,
     item_seed,
+    mend,
     optional,
     pick_device,
     versions,
@@ -66,7 +67,6 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path, end, before):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
-@pytest.mark.xfail(strict=True, reason="a swap that fails half-way deletes what stood there before")
 def test_a_swap_that_fails_keeps_the_old_folder(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
@@ -143,3 +143,17 @@ def test_versions_name_what_made_a_result():
     assert told["torch"] == torch.__version__.split("+")[0] or told["torch"] == torch.__version__
     assert {"denoisight", "python", "diffusers", "numpy"} <= set(told)
     assert all(told.values())
+
+
+def test_mending_undoes_what_a_killed_process_left(tmp_path):
+    for name in (".model.12.tmp", ".model.12.old", ".kept.12.old", "kept"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "name.txt").write_text(name)
+    (tmp_path / "run" / ".results.12.tmp.json").write_text("{")
+    (tmp_path / "run" / ".gitignore").write_text("*")
+    mend(tmp_path)
+    assert everything(tmp_path) == {
+        "run/.gitignore": "*",
+        "run/model/name.txt": ".model.12.old",
+        "run/kept/name.txt": "kept",
+    }

@@ -80,7 +80,8 @@ class Backbone(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], level: Level, cond: Condition) -> Float[Tensor, "b c h w"]:
         """The U-Net's own output. The image comes first among the input channels, as in Marigold."""
-        return self.unet(torch.cat([cond.image, x], dim=1), level.t, cond.text).sample
+        joined = torch.cat([cond.image, x], dim=1).to(cond.image.dtype)
+        return self.unet(joined, level.t, cond.text).sample
 
     def denoise(self, x: Float[Tensor, "b c h w"], level: Level, cond: Condition) -> Float[Tensor, "b c h w"]:
         return prediction.clean_from(self.predicts, self(x, level, cond), x, level)

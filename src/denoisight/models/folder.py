@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..diffusion.schedule import SCHEDULES
-from ..errors import WeightsError, pick
+from ..errors import DenoisightError, WeightsError, pick
 from ..runtime import whole_folder
 from .backbone import Backbone
 from .embedded import Network, build
@@ -107,7 +107,11 @@ def read_config(folder: Path) -> ModelConfig:
 def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None) -> Parts:
     """Open a saved model in float32 on the CPU, in evaluation mode. Raises `WeightsError` naming the bad file."""
     folder = Path(folder)
-    parts = assemble(read_config(folder), heads_for)
+    config = read_config(folder)
+    try:
+        parts = assemble(config, heads_for)
+    except (DenoisightError, ValueError) as error:
+        raise WeightsError(f"{folder / 'model.json'} describes a model that cannot be built: {error}") from error
     for name, module in parts.modules().items():
         source = (
             folder / "unet" / "diffusion_pytorch_model.safetensors"

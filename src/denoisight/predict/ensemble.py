@@ -20,8 +20,8 @@ def agree(members: Annotation) -> Reading:
     """
     if isinstance(members, Depth):
         aligned = members.values if members.gauge == "metres" else _align(members.values)
-        middle = aligned.median(0).values
-        spread = 1.4826 * (aligned - middle).abs().median(0).values
+        middle = _median(aligned)
+        spread = 1.4826 * _median((aligned - middle).abs())
         scale = middle.clamp(min=1e-6) if members.gauge == "metres" else torch.ones_like(middle)
         return Reading(Depth(middle, members.valid.all(0), members.gauge), (spread / scale).clamp(0, 1))
     if isinstance(members, Normals):
@@ -46,12 +46,18 @@ def _align(values: Float[Tensor, "e h w"], rounds: int = 5) -> Float[Tensor, "e 
     flat = values.flatten(1).double()
     aligned = flat
     for _ in range(rounds):
-        middle = aligned.median(0).values
+        middle = _median(aligned)
         centred = flat - flat.mean(1, keepdim=True)
         variance = (centred**2).mean(1, keepdim=True)
         covariance = (centred * (middle - middle.mean())).mean(1, keepdim=True)
         scale = torch.where(variance > 1e-12, covariance / variance.clamp(min=1e-12), 1.0).clamp(min=0.05)
         aligned = centred * scale + middle.mean()
-    middle = aligned.median(0).values
+    middle = _median(aligned)
     low, high = middle.min(), middle.max()
     return ((aligned - low) / (high - low).clamp(min=1e-6)).clamp(0, 1).to(values).reshape(values.shape)
+
+
+def _median(values: Float[Tensor, "e *pixels"]) -> Float[Tensor, "*pixels"]:
+    """Over members; of an even number the mean of the middle two, where torch's own takes the lower."""
+    ordered = values.sort(0).values
+    return (ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2

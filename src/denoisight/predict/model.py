@@ -148,7 +148,6 @@ class Model:
         queries = [as_query(image, index, prompt) for index, image in enumerate(images)]
         return list(self.stream(queries, task, options))
 
-    @torch.inference_mode()
     def stream(self, queries: Sequence[Query], task: str, options: Options = Options()) -> Iterator[Prediction]:
         """Predictions in the order of the queries; images that are worked on at one size share batches."""
         chosen, way = self.task(task, options.route)
@@ -160,14 +159,9 @@ class Model:
         done: dict[int, Prediction] = {}
         for indices in self._groups(queries, longest, options.batch):
             group = [queries[i] for i in indices]
-            images = self._images(group, longest)
-            if way == "denoise":
-                answers = self._denoise(group, images, chosen, steps, options)
-            else:
-                answers = self._read(images, chosen)
-            for i, query, answer in zip(indices, group, answers, strict=True):
-                size = query.size if options.match_input_resolution else answer.reading.annotation.size
-                done[i] = _finish(query, task, answer, size, settings)
+            for i, answer in zip(indices, self._answer(group, chosen, way, steps, longest, options), strict=True):
+                size = queries[i].size if options.match_input_resolution else answer.reading.annotation.size
+                done[i] = _finish(queries[i], task, answer, size, settings)
         yield from (done[i] for i in range(len(queries)))
 
     def save_pretrained(
@@ -192,6 +186,15 @@ class Model:
         backbone = self.parts.backbone
         images = torch.stack([backbone.fit(query.image, longest) for query in queries])
         return images.to(backbone.device, next(backbone.parameters()).dtype)
+
+    @torch.inference_mode()
+    def _answer(
+        self, queries: Sequence[Query], task: Task, way: Route, steps: int, longest: int, options: Options
+    ) -> list[_Answer]:
+        images = self._images(queries, longest)
+        if way == "denoise":
+            return self._denoise(queries, images, task, steps, options)
+        return self._read(images, task)
 
     def _denoise(
         self, queries: Sequence[Query], images: Tensor, task: Task, steps: int, options: Options

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from ..annotations import Batch
 from ..errors import DenoisightError
-from ..runtime import write_text
+from ..runtime import mend, write_text
 from .checkpoint import latest, load_checkpoint, prune, save_checkpoint
 from .ema import swapped_in
 from .loop import NotFinite, Record, fit, warmup_cosine
@@ -63,6 +63,7 @@ class Run:
 
     def resume(self, module: nn.Module, optimizer: Optimizer, average: EMAModel, source: Path | None = None) -> None:
         """Go on from a checkpoint (the last one by default); without one the run starts at its beginning."""
+        mend(self.folder)
         source = source or latest(self.checkpoints)
         if source is not None:
             self.state = load_checkpoint(source, module, optimizer, average)

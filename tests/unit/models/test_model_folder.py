@@ -137,7 +137,6 @@ def test_an_unknown_key_is_told(damaged):
         open_folder(damaged, HEADS)
 
 
-@pytest.mark.xfail(strict=True, reason="values that cannot be built raise UsageError, RecipeError or ValueError")
 @pytest.mark.parametrize(
     "changes",
     [

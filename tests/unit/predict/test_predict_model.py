@@ -182,7 +182,6 @@ def test_the_latent_is_the_canvas_of_the_answer(tiny_model):
     torch.testing.assert_close(task.codec.decode(canvas, picture()).vectors, prediction.annotation.vectors)
 
 
-@pytest.mark.xfail(strict=True, reason="with shapes checked, stream is no generator function to inference_mode")
 @pytest.mark.parametrize("route", ROUTES)
 def test_answers_carry_no_graph(tiny_model, route):
     prediction = tiny_model.predict(picture(), "depth", route=route, steps=1)
@@ -286,7 +285,6 @@ def test_streams_take_the_same_options(tiny_model):
 # ---- precision, saving, loading ----
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="levels are float32 and lift x out of half precision")
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_half_precision_answers_nearly_alike(make_parts, tiny_model, route, dtype):

@@ -108,7 +108,6 @@ def test_notebooks_show_the_picture(task):
     assert prediction(task).picture().std() > 1
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="with shapes checked, answers carry a graph")
 def test_a_models_own_predictions_are_saved_and_read_back(tiny_model, tmp_path):
     made = tiny_model.predict(draw(5, 3, 17, 23), "depth", ensemble=3, steps=1)
     exact = made.save(tmp_path)[0]
