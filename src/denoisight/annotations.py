@@ -228,6 +228,8 @@ def stack(items: Sequence[Kind]) -> Kind:
 
     Raises `DataError` where the items differ in anything that a batch must share.
     """
+    if not items:
+        raise DataError("Nothing to batch: the list of annotations is empty.")
     first = items[0]
     longest = max((len(i.ids) for i in items if isinstance(i, Boxes)), default=0)
     rows = [_pad_boxes(i, longest).tensors() if isinstance(i, Boxes) else i.tensors() for i in items]
@@ -306,6 +308,8 @@ class Batch:
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Batch:
         """Raises `DataError` where sizes differ or a sample lacks a truth that the first one has."""
+        if not samples:
+            raise DataError("Nothing to batch: the list of samples is empty.")
         sizes = sorted({f"{s.size[1]}x{s.size[0]}" for s in samples})
         if len(sizes) > 1:
             raise DataError(f"Cannot batch images of sizes {', '.join(sizes)}; resize or crop them to one size.")

@@ -85,6 +85,8 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
     temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(None, "there is a file of this name")
         temporary.mkdir()
         yield temporary
         if path.exists():
@@ -105,8 +107,8 @@ def mend(folder: Path | str) -> None:
     An old folder whose successor never came is put back; what was begun and not finished goes.
     """
     for path in sorted(Path(folder).rglob(".*")):
-        begun = re.fullmatch(r"\.(?P<name>.+)\.\d+\.(?P<end>tmp|old)(\.\w+)?", path.name)
-        if begun is None or not path.exists():
+        begun = re.fullmatch(r"\.(?P<name>.+)\.(?P<writer>\d+)\.(?P<end>tmp|old)(\.\w+)?", path.name)
+        if begun is None or not path.exists() or _is_alive(int(begun["writer"])):
             continue
         if begun["end"] == "old" and not path.with_name(begun["name"]).exists():
             path.rename(path.with_name(begun["name"]))
@@ -114,6 +116,16 @@ def mend(folder: Path | str) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_text(path: Path | str, text: str) -> None:

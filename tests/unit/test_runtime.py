@@ -145,15 +145,33 @@ def test_versions_name_what_made_a_result():
     assert all(told.values())
 
 
+DEAD = 2**22 + 12345
+"""A process number above any that Linux gives out."""
+
+
+def test_mending_leaves_a_living_writer_alone(tmp_path):
+    with whole_folder(tmp_path / "model") as temporary:
+        (temporary / "new.txt").write_text("new")
+        mend(tmp_path)
+    assert everything(tmp_path) == {"model/new.txt": "new"}
+
+
+def test_a_folder_does_not_replace_a_file(tmp_path):
+    (tmp_path / "model").write_text("a file")
+    with pytest.raises(DataError, match="file of this name"), whole_folder(tmp_path / "model"):
+        pass
+    assert everything(tmp_path) == {"model": "a file"}
+
+
 def test_mending_undoes_what_a_killed_process_left(tmp_path):
-    for name in (".model.12.tmp", ".model.12.old", ".kept.12.old", "kept"):
+    for name in (f".model.{DEAD}.tmp", f".model.{DEAD}.old", f".kept.{DEAD}.old", "kept"):
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / name / "name.txt").write_text(name)
-    (tmp_path / "run" / ".results.12.tmp.json").write_text("{")
+    (tmp_path / "run" / f".results.{DEAD}.tmp.json").write_text("{")
     (tmp_path / "run" / ".gitignore").write_text("*")
     mend(tmp_path)
     assert everything(tmp_path) == {
         "run/.gitignore": "*",
-        "run/model/name.txt": ".model.12.old",
+        "run/model/name.txt": f".model.{DEAD}.old",
         "run/kept/name.txt": "kept",
     }

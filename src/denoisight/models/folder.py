@@ -98,7 +98,7 @@ def read_config(folder: Path) -> ModelConfig:
     """Raises `WeightsError` where the folder is not one of ours, or from a later version."""
     try:
         return ModelConfig.model_validate(json.loads((folder / "model.json").read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
+    except OSError as error:
         raise WeightsError(f"{folder} holds no model.json; give a folder that denoisight saved.") from error
     except (ValidationError, ValueError) as error:
         raise WeightsError(f"{folder / 'model.json'} cannot be read as a model of format {FORMAT}: {error}") from error
@@ -121,7 +121,7 @@ def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None) -> 
         try:
             module.load_state_dict({k: v.float() for k, v in load_file(source).items()})
         except (OSError, SafetensorError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
+            first = " ".join(line.strip() for line in str(error).splitlines()[:2])
             raise WeightsError(
                 f"{source} is missing, damaged or of another model ({first}); save or copy it again."
             ) from error

@@ -29,15 +29,16 @@ class AutoencoderLatents(nn.Module):
     def __init__(self, vae: nn.Module) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False).eval()
+        self.shift = vae.config.shift_factor or 0.0
         self.channels = vae.config.latent_channels
         self.stride = 2 ** (len(vae.config.block_out_channels) - 1)
 
     @torch.no_grad()
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
-        return self.vae.encode(pixels).latent_dist.mode() * self.vae.config.scaling_factor
+        return (self.vae.encode(pixels).latent_dist.mode() - self.shift) * self.vae.config.scaling_factor
 
     def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]:
-        return self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return self.vae.decode(latents / self.vae.config.scaling_factor + self.shift).sample
 
     def valid(self, valid: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b c h2 w2"]:
         """A latent counts only where every pixel that it stands for does."""

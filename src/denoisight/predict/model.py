@@ -12,13 +12,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..annotations import Annotation, Query, resize_image
 from ..data.images import picture_tensor, read_image
 from ..diffusion.samplers import Step
-from ..errors import UsageError, WeightsError
+from ..errors import UsageError, WeightsError, pick
 from ..models.embedded import embedded_folder
 from ..models.folder import Parts, TaskEntry, open_folder, read_config, save
 from ..runtime import DTYPES, item_seed, pick_device
@@ -100,11 +101,10 @@ class Model:
 
     def to(self, device: str | torch.device = "auto", dtype: str = "fp32") -> Model:
         """Move to a device and precision ("fp32", "bf16", "fp16"), in place."""
-        place = pick_device(str(device))
+        place, precision = pick_device(str(device)), pick(DTYPES, dtype, "precision")
         for module in self.parts.modules().values():
-            module.to(place)
-            if dtype != "fp32":
-                module.to(DTYPES[dtype])
+            # Not diffusers' own `to`, which warns of layers to keep in float32 although there are none.
+            nn.Module.to(module, place, precision)
         return self
 
     def task(self, name: str, route: Route | None = None) -> tuple[Task, Route]:
@@ -154,7 +154,8 @@ class Model:
         config = self.parts.config
         steps = (options.steps or config.steps) if way == "denoise" else 1
         longest = config.resolution if options.res is None else options.res
-        settings: dict[str, str | int | float] = {"route": way, "steps": steps, "ensemble": options.ensemble}
+        members = options.ensemble if way == "denoise" else 1
+        settings: dict[str, str | int | float] = {"route": way, "steps": steps, "ensemble": members}
         settings |= {"seed": options.seed, "res": longest}
         done: dict[int, Prediction] = {}
         for indices in self._groups(queries, longest, options.batch):
@@ -187,7 +188,7 @@ class Model:
         images = torch.stack([backbone.fit(query.image, longest) for query in queries])
         return images.to(backbone.device, next(backbone.parameters()).dtype)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _answer(
         self, queries: Sequence[Query], task: Task, way: Route, steps: int, longest: int, options: Options
     ) -> list[_Answer]:
@@ -237,8 +238,12 @@ def load(name: str | Path, device: str = "auto", dtype: str = "fp32") -> Model:
         raise WeightsError(
             f"No model at {str(name)!r}: expected 'embedded', a folder with model.json, or a run folder with model/."
         )
-    reads = {entry.name: _task(entry).head.channels for entry in read_config(folder).reads}
-    return Model(open_folder(folder, reads)).to(device, dtype)
+    try:
+        reads = {entry.name: _task(entry).head.channels for entry in read_config(folder).reads}
+        model = Model(open_folder(folder, reads))
+    except UsageError as error:
+        raise WeightsError(f"{folder / 'model.json'} asks for what this version lacks: {error}") from error
+    return model.to(device, dtype)
 
 
 def as_query(image: ImageLike, index: int = 0, prompt: str = "") -> Query:
@@ -247,10 +252,20 @@ def as_query(image: ImageLike, index: int = 0, prompt: str = "") -> Query:
         return replace(image, key=image.key or f"{index:06d}", text=prompt or image.text)
     if isinstance(image, str | Path):
         return Query(read_image(image), prompt, Path(image).stem)
-    if isinstance(image, Tensor):
-        return Query(image.float(), prompt, f"{index:06d}")
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    return Query(picture_tensor(picture), prompt, f"{index:06d}")
+    return Query(_pixels(image), prompt, f"{index:06d}")
+
+
+def _pixels(image: Tensor | np.ndarray | Image.Image) -> Float[Tensor, "3 h w"]:
+    if isinstance(image, Image.Image):
+        return picture_tensor(image)
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
+        return picture_tensor(Image.fromarray(image))
+    if isinstance(image, Tensor) and image.ndim == 3 and len(image) == 3:
+        return image.float() / 255 if image.dtype == torch.uint8 else image.float()
+    raise UsageError(
+        f"An image of shape {tuple(image.shape)} and {image.dtype} came; give [3, h, w] tensors in [0, 1], "
+        "uint8 arrays [h, w, 3], PIL images or paths, and several as a list."
+    )
 
 
 def _task(entry: TaskEntry) -> Task:

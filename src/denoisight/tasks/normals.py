@@ -13,7 +13,7 @@ def normals(classes: tuple[str, ...] = ()) -> Task:
 
     def loss(outputs: Tensor, truth: Normals, image: Tensor) -> Tensor:
         """1 - cos of the angle: smooth everywhere, unlike the angle itself at zero."""
-        cosine = (F.normalize(outputs, dim=-3) * truth.vectors).sum(-3)
+        cosine = (F.normalize(outputs, dim=-3, eps=1e-3) * truth.vectors).sum(-3)
         return masked_mean(1 - cosine, truth.valid)
 
     def read(outputs: Tensor, image: Tensor) -> Reading:

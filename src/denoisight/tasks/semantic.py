@@ -13,7 +13,7 @@ def semantic(classes: tuple[str, ...] = ()) -> Task:
     codec = Palette(classes)
 
     def loss(outputs: Tensor, truth: Labels, image: Tensor) -> Tensor:
-        ids = truth.ids.masked_fill(truth.ids >= len(classes), IGNORE)
+        ids = truth.ids.masked_fill((truth.ids < 0) | (truth.ids >= len(classes)), IGNORE)
         total = F.cross_entropy(outputs, ids, ignore_index=IGNORE, reduction="sum")
         return total / (ids != IGNORE).sum().clamp(min=1)
 

@@ -320,3 +320,33 @@ def test_a_model_that_is_not_there_is_told(name, tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="expected 'embedded', a folder") as caught:
         load(name)
     assert caught.value.exit_code == 5 and isinstance(caught.value, DenoisightError)
+
+
+# ---- what was once wrong ----
+
+
+def test_precision_can_be_raised_again(make_parts):
+    model = Model(make_parts()).to("cpu", "bf16").to("cpu", "fp32")
+    assert {p.dtype for p in model.parts.modules().parameters()} == {torch.float32}
+    with pytest.raises(UsageError, match="bf16"):
+        model.to("cpu", "half")
+
+
+def test_bytes_are_scaled(tiny_model):
+    image = (picture() * 255).round().byte()
+    assert tiny_model.predict(image, "depth", steps=1).query.image.max() <= 1
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8, 3)), torch.rand(2, 3, 8, 8)], ids=["floats", "batch"])
+def test_other_arrays_are_refused_in_words(tiny_model, image):
+    with pytest.raises(UsageError, match="came; give"):
+        tiny_model.predict(image, "depth")
+
+
+def test_answers_can_be_worked_on(tiny_model):
+    values = tiny_model.predict(picture(), "depth", steps=1).annotation.values
+    (torch.ones(1, requires_grad=True) * values).sum().backward()
+
+
+def test_one_pass_has_one_member(tiny_model):
+    assert tiny_model.predict(picture(), "depth", route="readout", ensemble=4).settings["ensemble"] == 1
