@@ -10,12 +10,14 @@ from cyclopts import App
 
 from ..errors import DenoisightError
 from ..version import __version__
+from .aliases import COMPATIBLE, translate
 
 app = App(
     name="denoisight",
     version=__version__,
     help="One diffusion model that makes labelled images and sees.",
     help_format="plaintext",
+    help_epilogue=COMPATIBLE,
 )
 data = App(name="data", help="Look at labelled folders: list, validate, stats, preview, render.")
 config = App(name="config", help="Show the recipe of a run, or the schema of recipes.")
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for noisy in ("httpx", "urllib3", "matplotlib", "PIL", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        app([word for word in words if word != "--debug"], exit_on_error=True)
+        app(translate([word for word in words if word != "--debug"]), exit_on_error=True)
     except DenoisightError as error:
         if debug:
             raise
