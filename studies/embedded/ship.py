@@ -39,7 +39,8 @@ def main(run: Path) -> None:
 def ship(model: Model, run: Path, steps: int) -> None:
     """Write the package's weights: the averaged ones of the best step, in fp16."""
     recipe = read_yaml(run / "config.yaml")
-    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-2])
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    last = max((row for row in rows if "loss" in row), key=lambda row: row["step"])
     provenance = {
         "command": "denoisight train --recipe embedded",
         "max_time": str(recipe["max_time"]),

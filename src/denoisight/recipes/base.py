@@ -72,7 +72,7 @@ class Recipe(Part):
     noise: Noise = Noise()
     optim: Optim = Optim()
     augment: Augmentation = Augmentation()
-    predict_steps: Positive = Field(4, description="Denoising steps that the model takes by default.")
+    predict_steps: Positive = Field(2, description="Denoising steps that the model takes by default.")
     validations: Positive = Field(5, description="How often to validate; the best state is kept.")
     validation_images: Positive = Field(64, description="On how many images, at most.")
     checkpoint_every: Positive = Field(250, description="Steps between checkpoints.")

@@ -14,7 +14,7 @@ def embedded(tasks: tuple[str, ...] = ("depth", "normals", "semantic"), data: st
         data=data or SCENES,
         model="new",
         steps=20000,
-        max_time="70m",
+        max_time="84m",
         batch=8,
         res=64,
         noise=Noise(schedule="scaled-linear", predicts="x0", timesteps="ct"),
