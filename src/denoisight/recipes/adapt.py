@@ -1,11 +1,13 @@
 """Teach a trained model a task from a folder of labelled images."""
 
-from .base import Recipe
+from .base import Optim, Recipe
 
 
 def adapt(tasks: tuple[str, ...], data: str) -> Recipe:
     """denoisight train TASK --data DIR
 
-    All weights of the embedded model are trained on, at twice its resolution.
+    All weights of the embedded model are trained on, at half again its resolution: about a quarter of an hour on
+    two cores. Tried on CamVid's validation images for three minutes each: this, larger pictures (128) with larger
+    batches (16) and half the rate, and the readout route, which comes out even where its rate is doubled.
     """
-    return Recipe(recipe="adapt", tasks=tasks, data=data, res=128)
+    return Recipe(recipe="adapt", tasks=tasks, data=data, res=96, batch=8, optim=Optim(lr=1e-3))
