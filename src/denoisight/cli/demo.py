@@ -9,7 +9,7 @@ from cyclopts import Parameter
 def demo(
     *,
     out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("runs/demo"),
-    max_time: str = "120s",
+    max_time: str = "140s",
     overwrite: bool = True,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
 ) -> None:

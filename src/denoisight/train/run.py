@@ -86,8 +86,8 @@ class Run:
     ) -> None:
         """Train to the end. `batches(start)` gives the micro-batches from step `start` on.
 
-        `validate()` scores the averaged weights; where its "badness" is the lowest so far, `keep(scores, step)`
-        saves them. Raises `Interrupted` after SIGTERM or SIGINT, `NotFinite` for a loss that is no number.
+        `validate()` scores the averaged weights, before the first step too; where its "badness" is the lowest so
+        far, `keep(scores, step)` saves them. Raises `Interrupted` after SIGTERM or SIGINT, `NotFinite` for a loss that is no number.
         """
         self._began, self._elapsed = time.monotonic(), self.state["elapsed"]
         module = accelerator.unwrap_model(objective)
@@ -115,6 +115,9 @@ class Run:
             check_every=self.log_every,
         )
         with signals() as caught, bar:
+            if start == 0 and main:
+                # What it started from is the first state to beat.
+                self._validate(0, module, average, validate, keep)
             try:
                 for record in records:
                     stop = self._agree(accelerator, caught)
