@@ -2,8 +2,8 @@
 
     python studies/parametrisation/run.py
 
-Every arm trains the embedded recipe's network from nothing on the same scenes for the same number of steps, with
-three seeds, and is scored on 64 scenes of the validation split with four denoising steps. Each finished run is a
+A rough trial on a small network and small pictures. Every arm trains from nothing on the same scenes for the same
+number of steps, with three seeds, and is scored on 64 scenes of the validation split with two denoising steps. Each finished run is a
 line of results.jsonl; the same command goes on where it was stopped. README.md is written from the results.
 """
 
@@ -28,7 +28,8 @@ ARMS = {
     "v, ct": {"predicts": "v", "timesteps": "ct"},
 }
 SEEDS = (0, 1, 2)
-STEPS = 200
+STEPS = 300
+SMALL = {"res": 32, "network": {"widths": (32, 64), "text_width": 32, "text_layers": 1}}
 SCORES = ("depth/abs_rel", "normals/mean", "semantic/miou")
 
 
@@ -55,6 +56,7 @@ def main() -> None:
 def run(noise: dict[str, str], seed: int) -> dict[str, float]:
     """The validation scores of one training run's averaged weights at its end."""
     short = {
+        **SMALL,
         "steps": STEPS,
         "max_time": "",
         "seed": seed,
@@ -72,7 +74,7 @@ def write_table(rows: list[dict]) -> None:
         "# Parametrisation and timestep law of the embedded model",
         "",
         f"{STEPS} steps of 8 scenes and three tasks, {len(SEEDS)} seeds, 64 scenes of `scenes/val`,",
-        "four DDIM steps; mean ± standard deviation over seeds. Written from `results.jsonl` by",
+        "32 x 32 pixels, widths 32 and 64, two DDIM steps; mean ± standard deviation over seeds. Written from `results.jsonl` by",
         "`python studies/parametrisation/run.py`.",
         "",
         "| arm | seeds | " + " | ".join(SCORES) + " |",

@@ -152,11 +152,14 @@ def test_train_on_ones_own_folder_then_evaluate_and_report(tmp_path: Path) -> No
     shutil.copy(tmp_path / "raw" / "train" / "classes.json", data)
     assert call("data", "validate", data).returncode == 0
     run = tmp_path / "run"
-    small = config(tmp_path, recipe="adapt", data=str(data), model="new", steps=6, validations=1)
+    small = config(
+        tmp_path, recipe="adapt", data=str(data), model="new", steps=6, validations=1, log_with=["tensorboard"]
+    )
     done = call("train", "semantic", "--config", small, "-o", run)
     assert done.returncode == 0, done.stderr
     wanted = {"config.yaml", "env.json", "metrics.jsonl", "model", "report.html", "results.json"}
     assert wanted <= {path.name for path in run.iterdir()}
+    assert list(run.rglob("events.out.tfevents*"))
     assert "denoisight predict" in done.stderr
     judged = call("evaluate", run, "--json", "-o", tmp_path / "judged")
     assert judged.returncode == 0, judged.stderr

@@ -67,7 +67,7 @@ class Run:
         source = source or latest(self.checkpoints)
         if source is not None:
             self.state = load_checkpoint(source, module, optimizer, average)
-        self._forget_after(self.state["step"])
+        self._forget_after(self.state["step"] if source else -1)
 
     def progress(self, step: int) -> float:
         """The share of the run that is done, by steps or by time, whichever is further."""
@@ -87,7 +87,8 @@ class Run:
         """Train to the end. `batches(start)` gives the micro-batches from step `start` on.
 
         `validate()` scores the averaged weights, before the first step too; where its "badness" is the lowest so
-        far, `keep(scores, step)` saves them. Raises `Interrupted` after SIGTERM or SIGINT, `NotFinite` for a loss that is no number.
+        far, `keep(scores, step)` saves them. Raises `Interrupted` after SIGTERM or SIGINT, and `DenoisightError` for a
+        loss that is no number.
         """
         self._began, self._elapsed = time.monotonic(), self.state["elapsed"]
         module = accelerator.unwrap_model(objective)
