@@ -2,9 +2,10 @@
 
     python studies/parametrisation/run.py
 
-A rough trial on a small network and small pictures. Every arm trains from nothing on the same scenes for the same
-number of steps, with three seeds, and is scored on 64 scenes of the validation split with two denoising steps. Each finished run is a
-line of results.jsonl; the same command goes on where it was stopped. README.md is written from the results.
+A rough trial on a small network and small pictures. Every arm trains from nothing on the same scenes for the
+same number of steps, with three seeds, and is scored on 64 scenes of the validation split with two denoising
+steps. Each finished run is a line of results.jsonl; the same command goes on where it was stopped. README.md is
+written from the results.
 """
 
 import json
@@ -73,8 +74,8 @@ def write_table(rows: list[dict]) -> None:
     lines = [
         "# Parametrisation and timestep law of the embedded model",
         "",
-        f"{STEPS} steps of 8 scenes and three tasks, {len(SEEDS)} seeds, 64 scenes of `scenes/val`,",
-        "32 x 32 pixels, widths 32 and 64, two DDIM steps; mean ± standard deviation over seeds. Written from `results.jsonl` by",
+        f"{STEPS} steps of 8 scenes and three tasks, {len(SEEDS)} seeds, 64 scenes of `scenes/val`, 32 x 32 pixels,",
+        "widths 32 and 64, two DDIM steps; mean ± standard deviation over seeds. Written from `results.jsonl` by",
         "`python studies/parametrisation/run.py`.",
         "",
         "| arm | seeds | " + " | ".join(SCORES) + " |",
