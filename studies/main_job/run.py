@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from denoisight.evaluate.results import Results
@@ -42,6 +43,10 @@ BASELINES = {
     "most frequent class",
     "most frequent class per pixel",
 }
+NOTE = (
+    "Depth: mean over images; normals and labels: all pixels pooled. Brackets: 95 % bootstrap intervals over images. "
+    "The mean map of kitti-object is made from some of the ten images that it is judged on."
+)
 SHOWN = {"abs_rel", "delta1", "rmse", "mean", "median", "within_11.25", "miou", "pixel_accuracy"}
 
 
@@ -68,7 +73,9 @@ def write_tables() -> None:
     parts = []
     for name in CASES:
         results = [r.model_copy(update={"metrics": _few(r.metrics), "scores": _only(r.scores)}) for r in _read(name)]
-        parts += [f"**{table.title}**\n\n{markdown(table)}" for table in score_tables(results, BASELINES)]
+        tables = [replace(table, note="") for table in score_tables(results, BASELINES) if table.rows]
+        parts += [f"**{table.title}**\n\n{markdown(table)}" for table in tables]
+    parts.append(f"{NOTE}\n")
     before, _, rest = README.read_text(encoding="utf-8").partition("<!-- scores -->\n")
     _, _, after = rest.partition("<!-- end of scores -->")
     README.write_text(f"{before}<!-- scores -->\n{chr(10).join(parts)}<!-- end of scores -->{after}", encoding="utf-8")

@@ -69,10 +69,11 @@ def train(
     accelerator = _accelerator(recipe, out)
     parts = _parts(recipe, reader)
     tasks = make_tasks(recipe.tasks, reader.classes)
-    _claim(out, resume, overwrite, accelerator.is_main_process)
     if accelerator.is_main_process:
+        _claim(out, resume, overwrite)
         _describe(recipe, out, reader, held_out, accelerator.device)
 
+    accelerator.wait_for_everyone()
     objective = _objective(recipe, parts, tasks).to(accelerator.device).train()
     optimizer = torch.optim.AdamW(
         objective.parameters(),
@@ -244,15 +245,14 @@ def _tracker(recipe: Recipe, accelerator: Accelerator) -> Callable[[dict[str, An
     return note
 
 
-def _claim(out: Path, resume: str | None, overwrite: bool, main: bool) -> None:
+def _claim(out: Path, resume: str | None, overwrite: bool) -> None:
     """Make the run's folder, or refuse one that holds another run."""
     used = out.exists() and any(out.iterdir())
     if used and not resume and not overwrite:
         raise UsageError(f"{out} is not empty; add --resume to go on with it or --overwrite to replace it.")
-    if main and used and overwrite and not resume:
+    if used and overwrite and not resume:
         shutil.rmtree(out)
-    if main:
-        write_text(out / ".gitignore", "*\n")
+    write_text(out / ".gitignore", "*\n")
 
 
 def _describe(recipe: Recipe, out: Path, reader: Reader, held_out: Reader, device: torch.device) -> None:
