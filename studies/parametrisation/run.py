@@ -83,13 +83,14 @@ def write_table(rows: list[dict]) -> None:
     ]
     for arm in ARMS:
         own = [row for row in rows if row["arm"] == arm]
-        cells = [
-            f"{np.mean([r[s] for r in own]):.3f} ± {np.std([r[s] for r in own], ddof=1):.3f}"
-            for s in SCORES
-            if len(own) > 1
-        ]
+        cells = [_spread([row[score] for row in own]) for score in SCORES]
         lines.append(f"| {arm} | {len(own)} | " + " | ".join(cells) + " |")
     (HERE / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def _spread(values: list[float]) -> str:
+    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation}" if values else ""
 
 
 if __name__ == "__main__":
