@@ -345,7 +345,9 @@ def test_other_arrays_are_refused_in_words(tiny_model, image):
 
 def test_answers_can_be_worked_on(tiny_model):
     values = tiny_model.predict(picture(), "depth", steps=1).annotation.values
-    (torch.ones(1, requires_grad=True) * values).sum().backward()
+    weight = torch.ones(1, requires_grad=True)
+    (weight * values).sum().backward()
+    torch.testing.assert_close(weight.grad, values.sum()[None])
 
 
 def test_one_pass_has_one_member(tiny_model):
