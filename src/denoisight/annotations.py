@@ -11,7 +11,7 @@ boxes are xyxy in pixels, half open, with (0, 0) the upper left corner of the up
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
@@ -267,10 +267,15 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A query with its truths, by name ("depth", "normals", "semantic", ...). Predictors only ever see the query."""
+    """A query with its truths, by name ("depth", "normals", "semantic", ...). Predictors only ever see the query.
+
+    `phrases` holds, by a truth's name, the words that it answers to where they are not the query's own: a
+    picture's text is its caption, its "mask" answers to "the red box".
+    """
 
     query: Query
     truths: Mapping[str, Annotation] = field(default_factory=dict)
+    phrases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def image(self) -> Tensor:
@@ -284,16 +289,26 @@ class Sample:
     def size(self) -> tuple[int, int]:
         return self.query.size
 
+    def asked(self, truth: str) -> Query:
+        """The query for one truth, in the words that it answers to."""
+        return replace(self.query, text=self.phrases.get(truth, self.query.text))
+
+    def only(self, truths: Iterable[str]) -> Sample:
+        """With some of its truths alone."""
+        return replace(self, truths={name: self.truths[name] for name in truths})
+
     def flip(self) -> Sample:
-        return Sample(self.query.flip(), {name: t.flip() for name, t in self.truths.items()})
+        truths = {name: t.flip() for name, t in self.truths.items()}
+        return Sample(self.query.flip(), truths, {name: mirror_words(words) for name, words in self.phrases.items()})
 
     def crop(self, top: int, left: int, height: int, width: int) -> Sample:
         window = (top, left, height, width)
-        return Sample(self.query.crop(*window), {name: t.crop(*window) for name, t in self.truths.items()})
+        truths = {name: t.crop(*window) for name, t in self.truths.items()}
+        return replace(self, query=self.query.crop(*window), truths=truths)
 
     def resize(self, height: int, width: int) -> Sample:
         truths = {name: t.resize(height, width) for name, t in self.truths.items()}
-        return Sample(self.query.resize(height, width), truths)
+        return replace(self, query=self.query.resize(height, width), truths=truths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,6 +319,7 @@ class Batch:
     texts: tuple[str, ...]
     keys: tuple[str, ...]
     truths: Mapping[str, Annotation]
+    phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Batch:
@@ -322,7 +338,12 @@ class Batch:
             tuple(s.query.text for s in samples),
             tuple(s.key for s in samples),
             {name: stack([s.truths[name] for s in samples]) for name in names},
+            {name: tuple(s.asked(name).text for s in samples) for name in samples[0].phrases},
         )
+
+    def words(self, truth: str) -> tuple[str, ...]:
+        """Each sample's text, in the words that this truth answers to."""
+        return self.phrases.get(truth, self.texts)
 
     def __len__(self) -> int:
         return len(self.keys)

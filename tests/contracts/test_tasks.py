@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from denoisight.annotations import IGNORE, Depth, Labels, Normals, stack
+from denoisight.annotations import IGNORE, Depth, Labels, Mask, Normals, stack
 from denoisight.errors import UsageError
 from denoisight.models.text import Words
 from denoisight.tasks import TASKS, Reading, make_tasks
@@ -33,6 +33,12 @@ def truth_of(task, seed=0):
         return Depth(torch.where(valid, 1 + draw(seed, 8, 12), 0.0), valid)
     if task.kind is Normals:
         return Normals.of(torch.where(valid, draw(seed, 3, 8, 12) * 2 - 1, 0.0))
+    if task.kind is Mask:
+        return Mask(torch.where(valid, draw(seed, 8, 12).round(), 0.0), valid)
+    if task.name == "instances":
+        things = torch.zeros(8, 12, dtype=torch.long)
+        things[1:4, 1:5], things[4:7, 6:11] = 1, 2
+        return Labels(torch.where(valid, things.roll(seed % 3, 1), IGNORE), ())
     if task.kind is Labels:
         return Labels(torch.where(valid, (4 * draw(seed, 8, 12)).long(), IGNORE), CLASSES)
     raise AssertionError(f"draw a truth for {task.name} here")
@@ -51,7 +57,9 @@ def without_truth(truth):
 
 def perfect(task, truth):
     """The head's outputs that say exactly the truth."""
-    if isinstance(truth, Labels):
+    if isinstance(truth, Mask):
+        return 30 * (2 * truth.probability[:, None] - 1)
+    if task.classes:
         ids = torch.where(truth.valid, truth.ids, 0)
         return 30 * torch.nn.functional.one_hot(ids, len(CLASSES)).movedim(-1, -3).float()
     return task.codec.encode(truth, IMAGES).pixels[:, : task.head.channels]
@@ -104,7 +112,9 @@ def test_the_truth_itself_costs_nothing(task):
     truth = batch_of(task)
     outputs = perfect(task, truth)
     assert 0 <= task.head.loss(outputs, truth, IMAGES) + 1e-6 < 1e-4
-    costs = [task.head.loss(outputs + s * draw(5, *outputs.shape), truth, IMAGES) for s in (0.0, 0.5, 40.0)]
+    # Certain answers stay certain until they are pushed far to the other side.
+    away, far = (-outputs.sign(), 80.0) if task.kind is Mask else (torch.ones_like(outputs), 40.0)
+    costs = [task.head.loss(outputs + s * away * draw(5, *outputs.shape), truth, IMAGES) for s in (0.0, 0.5, far)]
     assert costs[0] < costs[1] < costs[2] or task.kind is Labels and costs[0] <= costs[1] < costs[2]
 
 
@@ -125,7 +135,8 @@ def test_a_head_says_the_truth_in_the_right_kind_and_shape(task):
     assert reading.annotation.size == (8, 12)
     assert {len(t) for t in reading.annotation.tensors().values()} == {2}
     again = task.head.loss(perfect(task, reading.annotation), truth, IMAGES)
-    assert again < (0.05 if task.kind is Depth else 1e-4)
+    # What was unknown is answered too, and moves the middle of a thing.
+    assert again < {"depth": 0.05, "instances": 0.1}.get(task.name, 1e-4)
     if reading.uncertainty is not None:
         assert reading.uncertainty.shape == (2, 8, 12)
         assert reading.uncertainty.abs().max() < 1e-5

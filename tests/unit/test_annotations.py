@@ -337,6 +337,17 @@ def test_a_sample_moves_image_truths_and_words_together():
     assert_same(resized.truths["semantic"], one.truths["semantic"].resize(12, 18), atol=0)
 
 
+def test_a_truth_may_answer_to_its_own_words():
+    one = replace(sample(mask=mask(0)), phrases={"mask": "the leftmost box"})
+    assert one.asked("mask").text == "the leftmost box" and one.asked("depth").text == "the left box"
+    assert one.flip().asked("mask").text == "the rightmost box"
+    assert one.crop(1, 2, 3, 4).resize(8, 8).asked("mask").text == "the leftmost box"
+    batch = Batch.of([one, replace(one, query=replace(one.query, key="b")).flip()])
+    assert batch.words("mask") == ("the leftmost box", "the rightmost box")
+    assert batch.words("depth") == ("the left box", "the right box") == batch.to("cpu").texts
+    assert batch.to("cpu").words("mask") == batch.words("mask")
+
+
 # ---- words and images ----
 
 

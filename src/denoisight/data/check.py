@@ -13,7 +13,7 @@ from .arrays import ARRAY_SUFFIXES, read_array
 from .images import read_image
 from .info import DatasetInfo
 from .problem import Problem
-from .readers import READERS
+from .readers import READERS, Reader
 from .readers.folder import no_pairs, read_truth
 from .readers.layout import Index, Item
 from .readers.splits import divide, indices
@@ -29,14 +29,25 @@ def validate(folder: Path | str, reader: str | None = None) -> list[Problem]:
     if not root.is_dir():
         raise DataError(f"There is no folder {root}; check the path.")
     try:
-        found = indices(root)
         recognised = (format for format in READERS.values() if format.recognises(root))
-        info = (pick(READERS, reader, "reader") if reader else next(recognised)).info(root)
+        format = pick(READERS, reader, "reader") if reader else next(recognised)
+        if format.info is None:
+            return list(_unreadable(format.read(root, "all", ())))
+        found, info = indices(root), format.info(root)
         if "" in found:
             divide(root, found[""].items)
     except DataError as error:
         return [_problem(error, root)]
     return list(_problems(root, found, info))
+
+
+def _unreadable(reader: Reader) -> Iterator[Problem]:
+    """Items that cannot be read, the first fault of each."""
+    for index, key in enumerate(reader.keys):
+        try:
+            reader[index]
+        except DataError as error:
+            yield _problem(error, Path(key))
 
 
 def _problems(root: Path, found: Mapping[str, Index], info: DatasetInfo) -> Iterator[Problem]:

@@ -48,4 +48,4 @@ class Mix(Dataset[Sample]):
         which, place = torch.rand(2, generator=generator(self.seed, f"mix/{i}"), dtype=torch.float64)
         reader = self.readers[int(torch.searchsorted(self.bounds, which, right=True))]
         sample = reader[int(place * len(reader))]
-        return Sample(sample.query, {truth: sample.truths[truth] for truth in self.truths})
+        return sample.only(self.truths)

@@ -13,7 +13,6 @@ from typing import Any
 from ..annotations import Sample
 from ..errors import DataError, UsageError, pick, shortlist
 from .readers import READERS, Reader
-from .readers.folder import read_folder
 from .scenes import CLASSES, Scenes
 
 
@@ -39,16 +38,13 @@ def open_data(
     if name == "scenes":
         return Procedural(Scenes(split, _count(rest) if colon else None, size, seed))
     if colon:
-        format = pick(READERS, name, "reader")
-        folder = _folder(rest)
-        return read_folder(folder, split, truths, name, format.info(folder))
+        return pick(READERS, name, "reader").read(_folder(rest), split, truths)
     return open_folder(_folder(spec), split, truths)
 
 
 def open_folder(folder: Path, split: str, truths: Sequence[str] = ()) -> Reader:
     """Open `folder` with the first reader that recognises it."""
-    name, format = next((name, format) for name, format in READERS.items() if format.recognises(folder))
-    return read_folder(folder, split, truths, name, format.info(folder))
+    return next(format for format in READERS.values() if format.recognises(folder)).read(folder, split, truths)
 
 
 @dataclass(frozen=True)

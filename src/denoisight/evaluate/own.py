@@ -7,7 +7,7 @@ from .protocols import Protocol, list_hash
 
 
 def own(reader: Reader, task: str, split: str = "") -> Protocol:
-    """The images that a reader gives, all of them: affine-aligned depth, pooled normals, pooled labels."""
+    """The images that a reader gives, all of them: affine-aligned depth by image, everything else pooled."""
     made = pick(TASKS, task, "task")(reader.classes or ("any",))
     depth = task == "depth"
     return Protocol(

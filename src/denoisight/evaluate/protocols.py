@@ -50,7 +50,7 @@ class Protocol:
         if (self.range_m is None) != (self.alignment is None) or (self.classes and self.alignment is not None):
             raise ProtocolError(
                 f"Protocol {self.name} ({self.task}) must have a range and an alignment (depth), or classes "
-                "(labels), or none of them (normals)."
+                "(labels), or none of them (all others)."
             )
 
     def check(self, keys: Collection[str]) -> None:
@@ -75,8 +75,13 @@ def find(name: str, task: str) -> Protocol:
 
 
 def open_images(protocol: Protocol, data: str | Path | None = None) -> Reader:
-    """The protocol's images; `data` says where they are if not in the data folder under their usual name."""
-    where, truths = data or protocol.data, (protocol.truth,)
+    """The protocol's images; `data` says where they are if not in the data folder under their usual name.
+
+    For referring they come with their true instances, which some trivial baselines are told.
+    """
+    where, truths = data or protocol.data, [protocol.truth]
+    if protocol.task == "referring":
+        truths.append("instances")
     if protocol.size is None:
         return open_data(where, protocol.split, truths)
     return open_data(f"{where}:{protocol.count}", protocol.split, truths, size=protocol.size)
@@ -97,6 +102,40 @@ _QUIRKS: dict[Alignment, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class _Rules:
+    """How a task about single things is judged, on whatever images."""
+
+    truth: str
+    source: str
+    quirks: tuple[str, ...]
+
+
+_THINGS = {
+    "referring": _Rules(
+        "mask",
+        "Yang et al., CVPR 2022 (LAVT): test.py; Zhao et al., ICCV 2023 (VPD): refer/test.py",
+        (
+            "an item is an image with one expression",
+            "inside is a probability of 0.5 and above",
+            "miou is the mean over items, oiou the sum of intersections by that of unions",
+            "p@X counts an IoU of X or more",
+            "a union without a pixel has an IoU of 0",
+        ),
+    ),
+    "saliency": _Rules(
+        "saliency",
+        "Vandenhende et al., TPAMI 2021: evaluation/eval_sal.py, without its second sigmoid",
+        ("max_f is the best over one cut for all images, 0.05 to 0.95, with beta^2 = 0.3", "miou cuts at 0.5"),
+    ),
+    "instances": _Rules(
+        "instances",
+        "pq: Kirillov et al., CVPR 2019, as one class; ap: Lin et al., ECCV 2014 (COCO), by faster-coco-eval",
+        ("things of all classes are judged as one class", "for ap, larger predictions are taken to be surer"),
+    ),
+}
+
+
+@dataclass(frozen=True)
 class _Images:
     """The images that protocols are about, and what there is to judge on them."""
 
@@ -109,6 +148,8 @@ class _Images:
     range_m: tuple[float, float] | None = None
     normals: bool = False
     classes: tuple[str, ...] = ()
+    things: tuple[str, ...] = ()
+    """Which of the tasks about single things."""
 
 
 def _scenes(split: str, count: int, list_hash: str) -> _Images:
@@ -122,6 +163,7 @@ def _scenes(split: str, count: int, list_hash: str) -> _Images:
         range_m=(0.1, 40.0),
         normals=True,
         classes=scenes.CLASSES,
+        things=("referring", "saliency", "instances"),
     )
 
 
@@ -163,6 +205,20 @@ _IMAGES = {
         10,
         "1ccf353147036ef2082d66104f21def896cc64cc2c6741217108a21e47df3c87",
         range_m=(1e-5, 80.0),
+    ),
+    "coco-refer/val": _Images(
+        "coco_panoptic_320",
+        "val",
+        27,
+        "7aa935a33ef9d5a914451a9f9aa67fff33e83898077d15daba05fb420c471ed8",
+        things=("referring",),
+    ),
+    "coco-refer/test": _Images(
+        "coco_panoptic_320",
+        "test",
+        50,
+        "3f48e25ca1ea730128c35175058ebdabfc5867bc2e4eb886c90228509a6c9dd0",
+        things=("referring",),
     ),
 }
 
@@ -216,6 +272,18 @@ def _protocols(name: str, images: _Images) -> dict[str, tuple[Protocol, ...]]:
             quirks=("a class in neither truth nor prediction is left out of the mean",),
         )
         table[name] = (*table.get(name, ()), semantic)
+    for task in images.things:
+        rules = _THINGS[task]
+        judged = common(
+            name=name,
+            task=task,
+            truth=rules.truth,
+            pooling="pooled",
+            resize="prediction to truth, nearest",
+            source=rules.source,
+            quirks=rules.quirks,
+        )
+        table[name] = (*table.get(name, ()), judged)
     return table
 
 

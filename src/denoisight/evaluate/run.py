@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial as bind
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any
 
 from torch import Tensor
 
-from ..annotations import Annotation, Depth, Labels, Normals, Query, Sample, stack
+from ..annotations import Annotation, Boxes, Labels, Query, Sample, stack
 from ..data.readers import Reader
 from ..errors import DenoisightError, ProtocolError, shortlist
-from ..metrics import Metric, depth, labels, normals
+from ..metrics import Pooling
 from ..metrics.tally import Scores, Tally
 from ..runtime import versions
+from .judges import judge_of
 from .protocols import Protocol, list_hash
 from .results import POOLINGS, Result, Score
 
@@ -23,6 +25,15 @@ from `runtime.generator(seed, query.key)`, so that batches and workers change no
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 """Wraps the list of batches while it is walked, as `tqdm` does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A predictor that is judged, and what is written down about it: settings are steps, ensemble, dtype, ..."""
+
+    predictor: Predictor
+    model_hash: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def evaluate(
@@ -39,17 +50,40 @@ def evaluate(
     partial: bool = False,
     progress: Progress = iter,
 ) -> Result:
-    """Judge `predictor` on the protocol's images, or with `limit` on the first of them.
+    """Judge `predictor` on the protocol's images, or with `limit` on the first of them: see `evaluate_all`."""
+    candidates = {name: Candidate(predictor, model_hash, settings or {})}
+    return evaluate_all(
+        candidates, protocol, reader, batch=batch, seed=seed, limit=limit, partial=partial, progress=progress
+    )[0]
 
-    `name`, `model_hash` and `settings` (steps, ensemble, dtype, resolution, ...) are written down with the
-    result. Raises `ProtocolError` where the images are not the protocol's; with `partial` it judges what
-    there is, and the result says so.
+
+def evaluate_all(
+    candidates: Mapping[str, Candidate],
+    protocol: Protocol,
+    reader: Reader,
+    *,
+    batch: int = 8,
+    seed: int = 0,
+    limit: int | None = None,
+    partial: bool = False,
+    progress: Progress = iter,
+) -> tuple[Result, ...]:
+    """Judge candidates, by name, on the same images, each of which is read once; a result each, in their order.
+
+    Raises `ProtocolError` where the images are not the protocol's; with `partial` it judges what there is, and the
+    results say so. Raises `MissingExtraError` before it begins where a package is lacking for the scores.
     """
     keys = tuple(reader.keys)[:limit]
     if not partial:
         protocol.check(keys)
-    tally = count(predictor, protocol, reader, range(len(keys)), batch=batch, seed=seed, progress=progress)
-    return summarize(tally, protocol, name=name, model_hash=model_hash, settings=settings, seed=seed)
+    judge_of(protocol).require()
+    predictors = {name: candidate.predictor for name, candidate in candidates.items()}
+    indices = range(len(keys))
+    tallies = count_arms(predictors, protocol, reader, indices, batch=batch, seed=seed, progress=progress)
+    return tuple(
+        summarize(tallies[name], protocol, name=name, model_hash=c.model_hash, settings=c.settings, seed=seed)
+        for name, c in candidates.items()
+    )
 
 
 def count(
@@ -78,11 +112,11 @@ def count_arms(
     progress: Progress = iter,
 ) -> dict[str, Tally]:
     """The same for several predictors, by name, with every image read once."""
-    keys = reader.keys
-    tallies = {name: Tally([keys[i] for i in indices], scores_of(protocol)) for name in predictors}
+    keys, judge = reader.keys, judge_of(protocol)
+    tallies = {name: Tally([keys[i] for i in indices], judge.scores) for name in predictors}
     for chunk in progress([indices[i : i + batch] for i in range(0, len(indices), batch)]):
         samples = [reader[i] for i in chunk]
-        queries = [sample.query for sample in samples]
+        queries = [sample.asked(protocol.truth) for sample in samples]
         for name, predictor in predictors.items():
             predictions = predictor(queries, seed)
             if len(predictions) != len(samples):
@@ -90,17 +124,26 @@ def count_arms(
                     f"{len(samples)} queries were answered by {len(predictions)} predictions; give one a query."
                 )
             for sample, prediction in zip(samples, predictions, strict=True):
-                tallies[name].add([sample.key], count_image(prediction, sample, protocol))
+                made, truth = compare(prediction, sample, protocol)
+                tallies[name].add([sample.key], judge.counts(stack([made]), stack([truth])))
+                if judge.ranking is not None:
+                    tallies[name].keep(sample.key, judge.ranking.keep(made, truth))
     return tallies
 
 
 def count_image(prediction: Annotation, sample: Sample, protocol: Protocol) -> dict[str, Tensor]:
     """One image's counts, with a leading axis of 1. The prediction is brought to the truth's size first."""
-    judge = _judge(protocol)
-    truth = _truth(sample, protocol, judge.kind)
-    if not isinstance(prediction, judge.kind):
+    made, truth = compare(prediction, sample, protocol)
+    return judge_of(protocol).counts(stack([made]), stack([truth]))
+
+
+def compare(prediction: Annotation, sample: Sample, protocol: Protocol) -> tuple[Annotation, Annotation]:
+    """Prediction and truth of one image as they are held against each other: of one size, and cut alike."""
+    kind = judge_of(protocol).kind
+    truth = _truth(sample, protocol, kind)
+    if not isinstance(prediction, kind):
         raise ProtocolError(
-            f"Protocol {protocol.name} ({protocol.task}) judges {judge.kind.__name__}, but for image "
+            f"Protocol {protocol.name} ({protocol.task}) judges {kind.__name__}, but for image "
             f"{sample.key!r} came {type(prediction).__name__}; give a predictor for this task."
         )
     if not all(t.isfinite().all() for t in prediction.tensors().values()):
@@ -108,7 +151,7 @@ def count_image(prediction: Annotation, sample: Sample, protocol: Protocol) -> d
     prediction = prediction.to("cpu").resize(*truth.size)
     if protocol.crop is not None:
         prediction, truth = prediction.crop(*protocol.crop), truth.crop(*protocol.crop)
-    return judge.counts(stack([prediction]), stack([truth]))
+    return prediction, truth
 
 
 def summarize(
@@ -121,12 +164,18 @@ def summarize(
     seed: int = 0,
 ) -> Result:
     """Scores and intervals under both poolings. Raises `ProtocolError` where the tally lacks images."""
+    judge = judge_of(protocol)
     counts = tally.counts()
     pixels = counts["pixels"]
-    scores = {}
+    scores: dict[Pooling, dict[str, Score]] = {}
     for pooling in POOLINGS:
         values, intervals = tally.scores(pooling), tally.intervals(pooling)
         scores[pooling] = {metric: Score.of(values[metric], *intervals[metric]) for metric in values}
+    metrics = dict(judge.metrics)
+    if judge.ranking is not None:
+        ranked = judge.ranking.scores(tally.details())
+        scores["pooled"] |= {metric: Score.of(value, nan, nan) for metric, value in ranked.items()}
+        metrics |= judge.ranking.metrics
     return Result(
         predictor=name,
         model_hash=model_hash,
@@ -139,7 +188,7 @@ def summarize(
         seed=seed,
         settings=dict(settings or {}),
         scores=scores,
-        metrics=_judge(protocol).metrics,
+        metrics=metrics,
         versions=versions(),
         keys=tally.keys,
         per_image={metric: values.tolist() for metric, values in tally.per_image().items()},
@@ -148,7 +197,7 @@ def summarize(
 
 def scores_of(protocol: Protocol) -> Scores:
     """What turns a protocol's counts, of any number of images, into its scores."""
-    return _judge(protocol).scores
+    return judge_of(protocol).scores
 
 
 def _truth(sample: Sample, protocol: Protocol, kind: type[Annotation]) -> Annotation:
@@ -159,24 +208,8 @@ def _truth(sample: Sample, protocol: Protocol, kind: type[Annotation]) -> Annota
         raise ProtocolError(f"{about}it has no {kind.__name__} named {protocol.truth!r}; give its own data.")
     if protocol.size not in (None, truth.size):
         raise ProtocolError(f"{about}(height, width) is {truth.size}, not {protocol.size}; read it at that size.")
-    if isinstance(truth, Labels) and truth.classes != protocol.classes:
-        raise ProtocolError(f"{about}its classes are {shortlist(truth.classes)}; use the protocol's own classes.")
+    named = isinstance(truth, Labels) or (isinstance(truth, Boxes) and protocol.classes)
+    classes = getattr(truth, "classes", ())
+    if named and classes != protocol.classes:
+        raise ProtocolError(f"{about}its classes are {shortlist(classes)}; use the protocol's own classes.")
     return truth
-
-
-class _Judge(NamedTuple):
-    kind: type[Annotation]
-    counts: Callable[[Any, Any], dict[str, Tensor]]
-    scores: Scores
-    metrics: dict[str, Metric]
-
-
-def _judge(protocol: Protocol) -> _Judge:
-    if protocol.classes:
-        of_classes = {f"iou/{name}": labels.IOU for name in protocol.classes}
-        scores = bind(labels.labels_scores, classes=protocol.classes)
-        return _Judge(Labels, labels.labels_counts, scores, {**labels.METRICS, **of_classes})
-    if protocol.alignment is not None and protocol.range_m is not None:
-        counts = bind(depth.depth_counts, alignment=protocol.alignment, range_m=protocol.range_m)
-        return _Judge(Depth, counts, depth.depth_scores, depth.METRICS)
-    return _Judge(Normals, normals.normals_counts, normals.normals_scores, normals.METRICS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,13 +21,15 @@ class Tally:
     """Counts of the images named by `keys`, as far as they have come in.
 
     Rows are read in the order of the sorted keys, whatever the order in which they were added, so results do
-    not depend on batches, workers or the order of images, not even by rounding.
+    not depend on batches, workers or the order of images, not even by rounding. What cannot be added up, such as
+    ranked predictions, is kept beside the counts as an image's details.
     """
 
     def __init__(self, keys: Sequence[str], score: Scores) -> None:
         self.keys = tuple(sorted(keys))
         self.score = score
         self._rows: dict[str, dict[str, Tensor] | None] = dict.fromkeys(self.keys)
+        self._details: dict[str, Any] = {}
         if len(self._rows) < len(self.keys):
             twice = sorted({key for key, after in pairwise(self.keys) if key == after})
             raise ProtocolError(f"Images stand twice in the list: {shortlist(twice)}; list each once.")
@@ -36,11 +39,16 @@ class Tally:
         for row, key in enumerate(keys):
             self._enter(key, {name: values[row].cpu() for name, values in counts.items()})
 
+    def keep(self, key: str, details: Any) -> None:
+        """Take in what is scored over the whole list at once."""
+        self._details[key] = details
+
     def merge(self, part: Tally) -> None:
         """Take in another worker's rows. Raises `ProtocolError` for a key counted before or not listed."""
         for key, row in part._rows.items():
             if row is not None:
                 self._enter(key, row)
+        self._details |= part._details
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -56,6 +64,10 @@ class Tally:
                 f"{shortlist(self.missing)}; half a list is another list, so count them or list fewer."
             )
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def details(self) -> list[Any]:
+        """What was kept of the images, in the order of `keys`."""
+        return [self._details[key] for key in self.keys]
 
     def per_image(self) -> dict[str, Float[Tensor, " n"]]:
         """Each image's scores in the order of `keys`; NaN where it has no pixel, or none of the class."""

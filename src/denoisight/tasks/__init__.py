@@ -5,12 +5,22 @@ from collections.abc import Sequence
 from ..errors import UsageError, pick
 from .base import Head, Reading, Task
 from .depth import depth
+from .instances import instances
+from .masks import boundary, referring, saliency
 from .normals import normals
 from .semantic import semantic
 
 __all__ = ["TASKS", "Head", "Reading", "Task", "make_tasks"]
 
-TASKS = {"depth": depth, "normals": normals, "semantic": semantic}
+TASKS = {
+    "depth": depth,
+    "normals": normals,
+    "semantic": semantic,
+    "boundary": boundary,
+    "saliency": saliency,
+    "referring": referring,
+    "instances": instances,
+}
 
 
 def make_tasks(names: str | Sequence[str], classes: tuple[str, ...] = ()) -> tuple[Task, ...]:

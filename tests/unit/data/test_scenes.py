@@ -58,7 +58,7 @@ def test_items_depend_on_seed_and_index_alone():
 def test_samples_make_a_batch_with_every_truth():
     batch = Batch.of([Scenes("train", size=(48, 64))[i] for i in range(3)])
     assert batch.images.shape == (3, 3, 48, 64)
-    assert set(batch.truths) == {"depth", "normals", "semantic", "instances", "boundary", "saliency"}
+    assert set(batch.truths) == {"depth", "normals", "semantic", "instances", "boundary", "saliency", "mask"}
     assert batch.keys == ("scenes/train/000000", "scenes/train/000001", "scenes/train/000002")
     assert batch.images.min() >= 0 and batch.images.max() <= 1
     assert batch.truths["depth"].gauge == "metres"
@@ -283,6 +283,18 @@ def test_each_expression_means_one_thing(split):
     assert set(about) == {"colour", "kind", "size", "place", "relation"}
     assert min(about.values()) >= SPOKEN / 2
     assert hard > 0.3 * about.total()
+
+
+def test_the_mask_is_of_what_its_phrase_means():
+    scenes = Scenes("val", 40)
+    kinds = Counter()
+    for i in range(len(scenes)):
+        sample, meant = scenes[i], scenes.expression(i)
+        assert meant in scenes.expressions(i) and sample.phrases == {"mask": meant.text}
+        assert torch.equal(sample.truths["mask"].inside, sample.truths["instances"].ids == meant.target)
+        assert sample.truths["mask"].inside.any() and sample.truths["mask"].valid.all()
+        kinds[meant.about] += 1
+    assert len(kinds) >= 4, "phrases of nearly every kind should be drawn"
 
 
 def test_expressions_hold_in_the_mirror():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from denoisight.annotations import Depth, Labels, Normals, Query, Sample
+from denoisight.annotations import Boxes, Depth, Labels, Mask, Normals, Query, Sample
 from denoisight.evaluate.protocols import Protocol, list_hash
 
 CLASSES = ("wall", "floor", "thing")
@@ -15,7 +15,7 @@ CLASSES = ("wall", "floor", "thing")
 class MemoryReader:
     samples: tuple[Sample, ...]
     name: str = "memory"
-    truths: tuple[str, ...] = ("depth", "normals", "semantic")
+    truths: tuple[str, ...] = ("depth", "normals", "semantic", "mask", "saliency", "instances", "boxes")
     classes: tuple[str, ...] = CLASSES
     notes: tuple[str, ...] = ()
 
@@ -45,7 +45,24 @@ def make_sample(index, height=12, width=16):
         "normals": Normals.of(normals + 0.3 * draw(3, height, width)),
         "semantic": Labels(ids, CLASSES),
     }
-    return Sample(Query(draw(3, height, width), key=f"item-{index:02d}"), truths)
+    truths |= things(draw, height, width)
+    query = Query(draw(3, height, width), text="a wall and a floor", key=f"item-{index:02d}")
+    return Sample(query, truths, {"mask": f"thing {index}"})
+
+
+def things(draw, height, width):
+    """A large and a small thing side by side; the words mean the small one."""
+    ids = torch.zeros(height, width, dtype=torch.int64)
+    edge = 4 + int(draw(1) * 5)
+    ids[2:10, 1:edge], ids[4:7, edge + 1 : edge + 4] = 1, 2
+    xyxy = torch.tensor([[1.0, 2, edge, 10], [edge + 1, 4, edge + 4, 7]])
+    kinds, certain = torch.tensor([2, 2]), torch.ones(2)
+    return {
+        "mask": Mask.of(ids == 2),
+        "saliency": Mask.of(ids == 1),
+        "instances": Labels(ids, ()),
+        "boxes": Boxes(xyxy, kinds, certain, certain.bool(), (height, width), CLASSES),
+    }
 
 
 @pytest.fixture
@@ -78,6 +95,10 @@ def protocols(reader):
         "log depth": replace(depth, alignment="log"),
         "normals": Protocol(**common, task="normals", truth="normals", pooling="pooled"),
         "semantic": Protocol(**common, task="semantic", truth="semantic", pooling="pooled", classes=CLASSES),
+        "referring": Protocol(**common, task="referring", truth="mask", pooling="pooled"),
+        "saliency": Protocol(**common, task="saliency", truth="saliency", pooling="pooled"),
+        "instances": Protocol(**common, task="instances", truth="instances", pooling="pooled"),
+        "detection": Protocol(**common, task="detection", truth="boxes", pooling="pooled", classes=CLASSES),
     }
 
 

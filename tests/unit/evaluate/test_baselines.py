@@ -6,7 +6,7 @@ import torch
 from denoisight.annotations import Normals, Query
 from denoisight.errors import ProtocolError
 from denoisight.evaluate.baselines import baselines
-from denoisight.evaluate.run import evaluate
+from denoisight.evaluate.run import count, evaluate
 
 QUERY = Query(torch.zeros(3, 12, 16), key="query")
 
@@ -104,6 +104,53 @@ def test_a_limit_takes_the_first_images(training, protocols):
         for images, limit in ((training, 3), (first, None))
     )
     assert torch.equal(limited.values, short.values)
+
+
+def test_things_have_rectangles_for_baselines(reader, protocols):
+    for task in ("instances", "detection"):
+        found = baselines(protocols[task], None)
+        assert list(found) == ["one thing a quadrant", "one thing in the middle"]
+        for predictor in found.values():
+            tally = count(predictor, protocols[task], reader, range(7))
+            assert tally.scores("pooled")["pq"] < 0.5
+    quadrants = answer(baselines(protocols["instances"], None)["one thing a quadrant"]).ids
+    assert [quadrants[0, 0], quadrants[0, -1], quadrants[-1, 0], quadrants[-1, -1]] == [1, 2, 3, 4]
+
+
+def test_two_referring_baselines_are_told_the_things_but_not_the_words(reader, training, protocols):
+    found = baselines(protocols["referring"], training, images=reader)
+    assert list(found) == ["mean training mask", "largest object", "random object"]
+    queries = [sample.asked("mask") for sample in reader.samples]
+    others = [replace(query, text="something else") for query in queries]
+    for name in ("largest object", "random object"):
+        for query, mask, again in zip(queries, found[name](queries, 3), found[name](others, 3), strict=True):
+            assert torch.equal(mask.inside, again.inside)
+            ids = reader[list(reader.keys).index(query.key)].truths["instances"].ids
+            thing = ids[mask.inside].unique().tolist()
+            assert thing == [1] if name == "largest object" else thing in ([1], [2])
+            assert torch.equal(mask.inside, ids == thing[0])
+    drawn = {int(mask.inside.sum()) for mask in found["random object"](queries, 0)}
+    assert len(drawn) > 2, "chosen anew for every image"
+    assert list(baselines(protocols["referring"], None)) == []
+
+
+def test_the_mean_mask_is_cut_where_it_fits_the_training_masks_best(training, protocols):
+    mask = answer(baselines(protocols["referring"], training)["mean training mask"]).inside
+    truths = torch.stack([sample.truths["mask"].inside for sample in training.samples])
+
+    def fit(candidate):
+        overlap = (candidate & truths).sum((1, 2)) / (candidate | truths).sum((1, 2))
+        return overlap.mean()
+
+    mean = truths.float().mean(0)
+    assert mask.any()
+    assert fit(mask) == max(fit(mean >= cut) for cut in mean.unique() if cut > 0)
+
+
+def test_the_mean_map_of_saliency_is_soft(training, protocols):
+    mean = answer(baselines(protocols["saliency"], training)["mean training map"]).probability
+    truths = torch.stack([sample.truths["saliency"].probability for sample in training.samples])
+    torch.testing.assert_close(mean, truths.mean(0))
 
 
 def test_without_training_images_only_what_needs_none(protocols):

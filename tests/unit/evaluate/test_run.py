@@ -1,14 +1,16 @@
-from dataclasses import replace
+import sys
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from denoisight.annotations import Depth, Query
-from denoisight.errors import DenoisightError, ProtocolError
-from denoisight.evaluate.run import count, evaluate, summarize
+from denoisight.annotations import Depth, Mask, Query
+from denoisight.errors import DenoisightError, MissingExtraError, ProtocolError
+from denoisight.evaluate.run import Candidate, count, evaluate, evaluate_all, summarize
 from denoisight.runtime import generator
 
-TASKS = ["depth", "metric depth", "normals", "semantic"]
+TASKS = ["depth", "metric depth", "normals", "semantic", "referring", "saliency", "instances", "detection"]
+RANKED = ["instances", "detection"]
 
 
 def noisy(queries, seed):
@@ -23,6 +25,8 @@ def values(result):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_truth_is_perfect(task, reader, protocols, oracle):
+    if task in RANKED:
+        pytest.importorskip("faster_coco_eval")
     protocol = protocols[task]
     result = evaluate(oracle(protocol.truth), protocol, reader)
     best = {"higher": 1.0, "lower": 0.0}
@@ -31,7 +35,7 @@ def test_the_truth_is_perfect(task, reader, protocols, oracle):
             metric = result.metrics[name]
             expected = best[metric.better] * (100 if metric.unit == "percent" else 1)
             assert score.value == pytest.approx(expected, abs=0.05 if name == "median" else 1e-4)
-            assert score.low <= score.value <= score.high
+            assert name in ("ap", "ap50", "ap75") or score.low <= score.value <= score.high
     assert result.headline is result.scores[protocol.pooling]
     assert (result.num_images, result.num_empty, result.unanswered, result.partial) == (7, 0, 0.0, False)
 
@@ -59,6 +63,67 @@ def test_predictors_see_queries_alone(reader, protocols):
 
     evaluate(spy, protocols["depth"], reader)
     assert [type(query) for query in seen] == [Query] * 7
+
+
+def test_a_referring_model_is_asked_in_the_words_of_its_truth(reader, protocols):
+    asked = {}
+
+    def spy(queries, seed):
+        asked.update({query.key: query.text for query in queries})
+        return [Mask.of(torch.zeros(query.size)) for query in queries]
+
+    evaluate(spy, protocols["referring"], reader)
+    assert asked == {f"item-{i:02d}": f"thing {i}" for i in range(7)}
+    evaluate(spy, protocols["saliency"], reader)
+    assert set(asked.values()) == {"a wall and a floor"}
+
+
+@pytest.mark.parametrize("task", RANKED)
+def test_ranked_scores_have_no_interval_and_only_pooled(task, reader, protocols, oracle):
+    pytest.importorskip("faster_coco_eval")
+    result = evaluate(oracle(protocols[task].truth), protocols[task], reader)
+    for name in ("ap", "ap50", "ap75"):
+        assert (result.headline[name].value, result.headline[name].low) == (1.0, None)
+        assert name in result.metrics and name not in result.scores["per-image"] and name not in result.per_image
+    assert set(result.per_image) == {"pq", "f1", "matched_iou"}
+
+
+def test_boxes_without_classes_are_judged_without(reader, protocols, oracle):
+    pytest.importorskip("faster_coco_eval")
+    without = replace(protocols["detection"], classes=())
+    nameless = lambda q, seed: [replace(b, classes=()) for b in oracle("boxes")(q, seed)]  # noqa: E731
+    assert evaluate(nameless, without, reader).headline["ap"].value == 1
+    with pytest.raises(ProtocolError, match="truth's classes"):
+        evaluate(nameless, protocols["detection"], reader)
+
+
+def test_a_lacking_package_is_told_before_anything_is_predicted(reader, protocols, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+
+    def never(queries, seed):
+        raise AssertionError
+
+    with pytest.raises(MissingExtraError, match=r"denoisight\[eval\]"):
+        evaluate(never, protocols["instances"], reader)
+    assert count(lambda q, s: [reader[0].truths["instances"]] * len(q), protocols["instances"], reader, [0])
+
+
+def test_several_are_judged_in_one_walk(reader, protocols, oracle):
+    read = []
+
+    @dataclass(frozen=True)
+    class Counting(type(reader)):
+        def __getitem__(self, i):
+            read.append(i)
+            return self.samples[i]
+
+    protocol = protocols["semantic"]
+    both = {"truth": Candidate(oracle("semantic"), settings={"steps": 3}), "other": Candidate(oracle("semantic"))}
+    results = evaluate_all(both, protocol, Counting(reader.samples))
+    assert sorted(read) == list(range(7))
+    assert [(r.predictor, r.settings["steps"]) for r in results] == [("truth", 3), ("other", None)]
+    alone = evaluate(oracle("semantic"), protocol, reader)
+    assert values(results[1]) == values(alone)
 
 
 def test_partial_runs_are_refused_unless_named(reader, protocols):

@@ -128,3 +128,13 @@ def test_scores_of_vectors_of_counts():
     tally.add(keys(3), {"pixels": torch.ones(3), "table": torch.arange(12.0).reshape(3, 2, 2)})
     assert tally.scores("pooled")["first"] == 30
     assert tally.scores("per-image")["first"] == 10
+
+
+def test_details_come_with_their_part_in_the_order_of_the_keys():
+    whole = Tally(keys(3), share)
+    for mine in (["002"], ["001", "000"]):
+        part = Tally(mine, share)
+        for key in mine:
+            part.keep(key, f"of {key}")
+        whole.merge(part)
+    assert whole.details() == ["of 000", "of 001", "of 002"]

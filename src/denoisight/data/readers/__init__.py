@@ -9,8 +9,10 @@ from typing import Protocol, runtime_checkable
 
 from ...annotations import Sample
 from ..info import DatasetInfo
+from .bsds import is_bsds, read_bsds
 from .camvid import camvid_info, is_camvid
-from .folder import folder_info
+from .coco import is_coco, read_coco
+from .folder import folder_info, read_folder
 from .rgbd import is_rgbd, rgbd_info
 
 
@@ -43,15 +45,24 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """Whether a folder is of this format, and what its numbers mean then."""
+    """Whether a folder is of this format, and how one split of it is read: (root, split, truths), no truths meaning
+    all. `info` tells what the numbers in its files mean where they are arranged as `layout` says."""
 
     recognises: Callable[[Path], bool]
-    info: Callable[[Path], DatasetInfo]
+    read: Callable[[Path, str, Sequence[str]], Reader]
+    info: Callable[[Path], DatasetInfo] | None = None
+
+
+def _arranged(name: str, recognises: Callable[[Path], bool], info: Callable[[Path], DatasetInfo]) -> Format:
+    """A format of pictures with truths beside them, one file each."""
+    return Format(recognises, lambda root, split, truths: read_folder(root, split, truths, name, info(root)), info)
 
 
 READERS: Mapping[str, Format] = {
-    "camvid": Format(is_camvid, camvid_info),
-    "rgbd": Format(is_rgbd, rgbd_info),
-    "folder": Format(lambda root: True, folder_info),
+    "coco": Format(is_coco, read_coco),
+    "bsds": Format(is_bsds, read_bsds),
+    "camvid": _arranged("camvid", is_camvid, camvid_info),
+    "rgbd": _arranged("rgbd", is_rgbd, rgbd_info),
+    "folder": _arranged("folder", lambda root: True, folder_info),
 }
 """In the order in which a folder is tried."""

@@ -17,7 +17,7 @@ from ..images import IMAGE_SUFFIXES, image_size, read_image
 from ..info import DatasetInfo, LabelTable, read_info
 from ..problem import Problem
 from .layout import LAYOUTS, Index, Item
-from .splits import divide, hold_out, indices, split_folders
+from .splits import indices, select, split_folders
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read_folder(
     if absent := set(names) - (present & set(info.kinds)):
         raise DataError(f"{root} has no truth {shortlist(sorted(absent))}; it has {shortlist(sorted(present))}.")
 
-    items, note = _in_split(root, found, split)
+    items, note = select(root, found, split)
     whole = tuple(item for item in items if item.truths.keys() >= set(names))
     if not whole:
         raise DataError(f"Nothing in split {split!r} of {root} has {' and '.join(names)}; ask for fewer truths.")
@@ -144,24 +144,3 @@ def _rounding_note(item: Item, truths: Sequence[str]) -> str:
     pictures = [item.image, *(item.truths[truth].path for truth in truths)]
     sizes = {image_size(path) for path in pictures if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES}
     return "Pictures and truths differ by a row or column: cut to what they share." if len(sizes) > 1 else ""
-
-
-def _in_split(root: Path, found: Mapping[str, Index], split: str) -> tuple[Sequence[Item], str]:
-    """The items of one split, and what to tell about how it was made."""
-    if split == "all":
-        return [
-            replace(item, key=f"{part}/{item.key}" if part else item.key)
-            for part, index in found.items()
-            for item in index.items
-        ], ""
-    if "" in found:
-        parts, note = divide(root, found[""].items)
-    else:
-        parts, note = {part: list(index.items) for part, index in found.items()}, ""
-    if "val" not in parts and "train" in parts and split in ("train", "val"):
-        parts = {**parts, **hold_out(parts["train"], test=False)}
-        note = "No val split was given: 15 % of train by a hash of the names is val."
-    if not parts.get(split):
-        has = ", ".join(f"{name} ({len(items)})" for name, items in parts.items())
-        raise DataError(f"{root} has nothing in split {split!r}; it has {has}. Ask for one of these or add items.")
-    return parts[split], note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError, shortlist
@@ -30,6 +31,30 @@ def indices(root: Path) -> dict[str, Index]:
     """The items of `root` by split folder; all under "" where it has no such folders."""
     folders = {} if (root / "metadata.jsonl").is_file() else split_folders(root)
     return {split: index(folder) for split, folder in folders.items()} if folders else {"": index(root)}
+
+
+def select(root: Path, found: Mapping[str, Index], split: str) -> tuple[Sequence[Item], str]:
+    """The items of one split (train, val, test, all), and what to tell about how it was made.
+
+    `found` holds items by split, or all of them under "". Raises `DataError` for a split with nothing in it.
+    """
+    if split == "all":
+        return [
+            replace(item, key=f"{part}/{item.key}" if part else item.key)
+            for part, index in found.items()
+            for item in index.items
+        ], ""
+    if "" in found:
+        parts, note = divide(root, found[""].items)
+    else:
+        parts, note = {part: list(index.items) for part, index in found.items()}, ""
+    if "val" not in parts and "train" in parts and split in ("train", "val"):
+        parts = {**parts, **hold_out(parts["train"], test=False)}
+        note = "No val split was given: 15 % of train by a hash of the names is val."
+    if not parts.get(split):
+        has = ", ".join(f"{name} ({len(items)})" for name, items in parts.items())
+        raise DataError(f"{root} has nothing in split {split!r}; it has {has}. Ask for one of these or add items.")
+    return parts[split], note
 
 
 def divide(root: Path, items: Sequence[Item]) -> tuple[dict[str, list[Item]], str]:

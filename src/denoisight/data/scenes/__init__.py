@@ -8,19 +8,20 @@ nothing about it. `shifted` scenes have textures, lights and clutter that the ot
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 import torch
 from torch.utils.data import Dataset
 
-from ...annotations import Query, Sample
+from ...annotations import Mask, Query, Sample
 from ...errors import DataError, pick
 from ...runtime import item_seed
 from .language import Expression, describe, refer
 from .render import render
 from .scene import Scene
-from .truths import CLASSES, annotate, observe
+from .truths import CLASSES, Seen, annotate, observe
 from .world import draw_scene
 
 __all__ = ["CLASSES", "SPLITS", "VERSION", "Expression", "Scenes", "digest"]
@@ -41,8 +42,11 @@ SMALLEST_PX: Final = 8
 
 
 class Scenes(Dataset[Sample]):
-    """Samples with the truths "depth", "normals", "semantic", "instances" (0 is background), "boundary" and
-    "saliency", and a caption as the text.
+    """Samples with the truths "depth", "normals", "semantic", "instances" (0 is background), "boundary",
+    "saliency" and "mask", and a caption as the text.
+
+    The mask is of the one thing that its phrase means, drawn from `expressions`; where nothing can be spoken of,
+    the phrase is empty and no pixel of the mask is valid.
 
     `num` limits how many items there are (the whole split when None); `size` is (height, width) in pixels.
     Raises `UsageError` for an unknown split, `DataError` for a count or size that cannot be had.
@@ -67,7 +71,11 @@ class Scenes(Dataset[Sample]):
         view = render(scene, *self.size)
         seen = observe(scene, view)
         query = Query(torch.from_numpy(view.rgb), describe(scene, seen), self.key(i))
-        return Sample(query, annotate(scene, view, seen))
+        truths = annotate(scene, view, seen)
+        meant = self._meant(seen, self.key(i))
+        inside = truths["instances"].ids == (meant.target if meant else -1)  # type: ignore[attr-defined]
+        mask = Mask(inside.float(), torch.full_like(inside, meant is not None))
+        return Sample(query, {**truths, "mask": mask}, {"mask": meant.text if meant else ""})
 
     def key(self, i: int) -> str:
         """The item's name, as in "scenes/val/000012"."""
@@ -82,11 +90,22 @@ class Scenes(Dataset[Sample]):
         scene = self.scene(i)
         return describe(scene, observe(scene, render(scene, *self.size)))
 
+    def expression(self, i: int) -> Expression | None:
+        """The one that the sample's mask answers to; None where nothing can be spoken of."""
+        scene = self.scene(i)
+        return self._meant(observe(scene, render(scene, *self.size)), self.key(i))
+
     def expressions(self, i: int) -> tuple[Expression, ...]:
         """Phrases that each mean exactly one thing in the picture; targets and confusers are instance ids."""
         scene = self.scene(i)
-        seen = observe(scene, render(scene, *self.size))
-        return refer(seen, item_seed(self.seed, f"{self.key(i)}/expressions"))
+        return self._refer(observe(scene, render(scene, *self.size)), self.key(i))
+
+    def _refer(self, seen: Sequence[Seen], key: str) -> tuple[Expression, ...]:
+        return refer(seen, item_seed(self.seed, f"{key}/expressions"))
+
+    def _meant(self, seen: Sequence[Seen], key: str) -> Expression | None:
+        known = self._refer(seen, key)
+        return known[item_seed(self.seed, f"{key}/meant") % len(known)] if known else None
 
 
 def digest() -> str:

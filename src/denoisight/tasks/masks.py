@@ -1,0 +1,41 @@
+"""Tasks that mark what belongs: object boundaries, the salient object, and the thing that words mean."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..annotations import Mask
+from ..codecs.binary import Binary
+from .base import Head, Reading, Task, masked_mean
+
+
+def boundary(classes: tuple[str, ...] = ()) -> Task:
+    """Few pixels lie on a boundary, so both classes weigh the same in its loss (Xie and Tu, ICCV 2015, eq. 2)."""
+    return _marking("boundary", "boundary", "boundaries", balanced=True)
+
+
+def saliency(classes: tuple[str, ...] = ()) -> Task:
+    return _marking("saliency", "saliency", "salient object")
+
+
+def referring(classes: tuple[str, ...] = ()) -> Task:
+    """The thing that the query's text means."""
+    return _marking("referring", "mask", "segment {text}")
+
+
+def _marking(name: str, truth: str, prompt: str, balanced: bool = False) -> Task:
+    def loss(outputs: Tensor, truth: Mask, image: Tensor) -> Tensor:
+        inside = truth.probability
+        error = F.binary_cross_entropy_with_logits(outputs.squeeze(-3), inside, reduction="none")
+        if balanced:
+            share = masked_mean(inside, truth.valid)
+            error = error * (inside * (1 - share) + (1 - inside) * share) * 2
+        return masked_mean(error, truth.valid)
+
+    def read(outputs: Tensor, image: Tensor) -> Reading:
+        probability = outputs.float().squeeze(-3).sigmoid()
+        unsure = 1 - (2 * probability - 1).abs()
+        return Reading(Mask(probability, unsure >= 0), unsure)
+
+    return Task(name, truth, Mask, Binary(), prompt, Head(1, loss, read))
