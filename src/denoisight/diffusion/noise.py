@@ -1,11 +1,12 @@
 """Noise that belongs to the item."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..runtime import item_seed
 from .schedule import Level
 
 
@@ -16,6 +17,11 @@ def gaussian(shape: Sequence[int], seeds: Sequence[int]) -> Float[Tensor, "b ...
     Seeds that agree in their low 32 bits give the same noise: torch's CPU generator reads no more of them.
     """
     return torch.stack([torch.randn(*shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+
+def fresh_noise(shape: Sequence[int], seeds: Sequence[int]) -> Callable[[int], Float[Tensor, "b ..."]]:
+    """`noise(step index)` for the samplers: each item's own, another one at every step, never that of its start."""
+    return lambda index: gaussian(shape, [item_seed(seed, "fresh", index) for seed in seeds])
 
 
 def add_noise(clean: Float[Tensor, "b ..."], noise: Float[Tensor, "b ..."], level: Level) -> Float[Tensor, "b ..."]:

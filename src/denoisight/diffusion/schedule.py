@@ -33,6 +33,8 @@ class Schedule:
     name: str
     alphas: Float[Tensor, "T"]
     sigmas: Float[Tensor, "T"]
+    ends_clean: bool = True
+    """Whether walks end at the clean point; else at t = 0, as diffusers does under `set_alpha_to_one=False`."""
 
     def __post_init__(self) -> None:
         falling = bool((self.alphas.diff() < 0).all()) and bool((self.alphas >= 0).all())
@@ -57,7 +59,9 @@ class Schedule:
         alphas, sigmas = (
             table.to(dtype).to(t.device, non_blocking=True)[index] for table in (self.alphas, self.sigmas)
         )
-        return Level(alphas.masked_fill(clean, 1.0), sigmas.masked_fill(clean, 0.0), t.to(dtype))
+        if self.ends_clean:
+            alphas, sigmas = alphas.masked_fill(clean, 1.0), sigmas.masked_fill(clean, 0.0)
+        return Level(alphas, sigmas, t.to(dtype))
 
     def timestep(self, noise_level: float) -> int:
         """The training timestep of a noise level in (0, 1]: t = noise_level T, at most T-1."""
@@ -88,6 +92,13 @@ def linear(
     return _variance_preserving("linear", betas, zero_terminal)
 
 
+def cosine(num_timesteps: int = 1000, offset: float = 0.008, most: float = 0.999) -> Schedule:
+    """alpha^2 falls as a squared cosine (Nichol and Dhariwal 2021, equation 17); no beta is above `most`."""
+    time = torch.arange(num_timesteps + 1, dtype=torch.float64) / num_timesteps
+    squared = ((time + offset) / (1 + offset) * torch.pi / 2).cos() ** 2
+    return _variance_preserving("cosine", (1 - squared[1:] / squared[:-1]).clamp(max=most), False)
+
+
 def flow(num_timesteps: int = 1000) -> Schedule:
     """Rectified flow (Liu et al. 2023): sigma = (t+1) / T, alpha = 1 - sigma.
 
@@ -115,6 +126,7 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "scaled-linear-zero-terminal": partial(scaled_linear, zero_terminal=True),
     "linear": linear,
     "linear-zero-terminal": partial(linear, zero_terminal=True),
+    "cosine": cosine,
     "flow": flow,
 }
 
@@ -143,6 +155,12 @@ def _leading(num_levels: int, steps: int) -> list[int]:
     return [i * (num_levels // steps) for i in reversed(range(steps))]
 
 
+def _leading_offset(num_levels: int, steps: int) -> list[int]:
+    """A level noisier where there is one, as Stable Diffusion's own configuration asks for (`steps_offset=1`)."""
+    grid = _leading(num_levels, steps)
+    return [t + 1 for t in grid] if grid[0] + 1 < num_levels else grid
+
+
 def _linspace(num_levels: int, steps: int) -> list[int]:
     return [round(i * ((num_levels - 1) / max(steps - 1, 1))) for i in reversed(range(steps))]
 
@@ -150,5 +168,6 @@ def _linspace(num_levels: int, steps: int) -> list[int]:
 SPACINGS: dict[str, Callable[[int, int], list[int]]] = {
     "trailing": _trailing,
     "leading": _leading,
+    "leading-offset": _leading_offset,
     "linspace": _linspace,
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..annotations import resize_image
 from ..diffusion import prediction
 from ..diffusion.schedule import Level, Schedule
-from .text import TextEncoder
+from .text import Prompts
 
 
 @runtime_checkable
@@ -51,14 +51,26 @@ class Condition:
 class Backbone(nn.Module):
     """One conditional denoiser: latent space, U-Net, text encoder, noise schedule and what the U-Net predicts.
 
+    The image's latents come before the noisy ones, as in Marigold, or after them (`image_first=False`), as in
+    InstructPix2Pix, which also leaves them unscaled: they are multiplied by `image_scale`.
+
     Calling it is the plain network pass; `denoise` is the contract `(x, level, cond) -> clean x`.
     """
 
     def __init__(
-        self, unet: nn.Module, text: TextEncoder, latents: LatentSpace, schedule: Schedule, predicts: str
+        self,
+        unet: nn.Module,
+        text: Prompts,
+        latents: LatentSpace,
+        schedule: Schedule,
+        predicts: str,
+        image_first: bool = True,
+        image_scale: float = 1.0,
     ) -> None:
         super().__init__()
         prediction.require_defined(predicts, schedule)
+        self.image_first = image_first
+        self.image_scale = image_scale
         self.unet = unet
         self.text = text
         self.latents = latents
@@ -74,13 +86,23 @@ class Backbone(nn.Module):
         """Image sides must be multiples of this many pixels."""
         return self.latents.stride * 2 ** (len(self.unet.config.block_out_channels) - 1)
 
-    def condition(self, images: Float[Tensor, "b 3 h w"], prompts: Sequence[str]) -> Condition:
-        """Images in [0, 1]; each image is encoded once, each distinct prompt once."""
-        return Condition(self.latents.encode(images * 2 - 1), self.text(prompts))
+    def condition(self, images: Float[Tensor, "b 3 h w"] | None, prompts: Sequence[str]) -> Condition:
+        """Images in [0, 1], or None to create from the words alone; each distinct prompt is encoded once.
+
+        Without images a single zero stands for them, which `forward` spreads over the picture.
+        """
+        words = self.text(prompts)
+        if images is None:
+            return Condition(words.new_zeros(len(words), self.latents.channels, 1, 1), words)
+        return Condition(self.latents.encode(images * 2 - 1) * self.image_scale, words)
 
     def forward(self, x: Float[Tensor, "b c h w"], level: Level, cond: Condition) -> Float[Tensor, "b c h w"]:
-        """The U-Net's own output. The image comes first among the input channels, as in Marigold."""
-        joined = torch.cat([cond.image, x], dim=1).to(cond.image.dtype)
+        """The U-Net's own output."""
+        image = cond.image.expand(*cond.image.shape[:2], *x.shape[2:])
+        if self.unet.config.in_channels == x.shape[1]:  # it only creates
+            return self.unet(x, level.t, cond.text).sample
+        parts = [image, x] if self.image_first else [x, image]
+        joined = torch.cat(parts, dim=1).to(cond.image.dtype)
         return self.unet(joined, level.t, cond.text).sample
 
     def denoise(self, x: Float[Tensor, "b c h w"], level: Level, cond: Condition) -> Float[Tensor, "b c h w"]:

@@ -19,22 +19,29 @@ from ..runtime import whole_folder
 from .backbone import Backbone
 from .embedded import Network, build
 from .heads import Heads
+from .stock import is_stock, open_stock, save_stock
 from .taps import Taps
 
 FORMAT: Literal[1] = 1
 
 
 class TaskEntry(BaseModel):
-    """A task that the model was trained for; `classes` where it tells classes apart."""
+    """A task that the model was trained for; `classes` where it tells classes apart, `prompt` where it was asked for
+    in other words than the task's own, `clip` where normals are read from clipped canvases."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     classes: tuple[str, ...] = ()
+    prompt: str | None = None
+    clip: bool = False
 
 
 class ModelConfig(BaseModel):
-    """All that is needed to open a model again. `resolution` is the longest side in pixels that it works at."""
+    """All that is needed to open a model again. `resolution` is the longest side in pixels that it works at.
+
+    `stock` is the diffusers class that opens the folder, too; network, schedule and predicts are the folder's own then.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,6 +54,9 @@ class ModelConfig(BaseModel):
     steps: int = 4
     denoises: tuple[TaskEntry, ...] = ()
     reads: tuple[TaskEntry, ...] = ()
+    creates: bool = False
+    stock: str = ""
+    spacing: str = "trailing"
     read_level: int = 0
     provenance: dict[str, str | int | float] = {}
 
@@ -73,18 +83,49 @@ class Parts:
 def assemble(config: ModelConfig, heads_for: dict[str, int] | None = None) -> Parts:
     """A fresh model with random weights; `heads_for` names the channels of each readout task."""
     schedule = pick(SCHEDULES, config.schedule, "schedule")()
-    backbone = build(config.network, schedule, config.predicts)
+    return with_heads(config, build(config.network, schedule, config.predicts), heads_for)
+
+
+def with_heads(config: ModelConfig, backbone: Backbone, heads_for: dict[str, int] | None) -> Parts:
+    """The parts of a backbone, with fresh heads for the readout tasks if there are any."""
     if not heads_for:
         return Parts(config, backbone)
     taps = Taps(backbone)
     return Parts(config, backbone, Heads(taps.channels, taps.strides, heads_for), taps)
 
 
+def from_stock(folder: Path, config: ModelConfig | None = None, heads_for: dict[str, int] | None = None) -> Parts:
+    """A plain diffusers folder: Marigold perceives its one task, Stable Diffusion creates.
+
+    `config` is what we wrote down beside it, if we saved it. Raises `WeightsError` naming what does not fit.
+    """
+    stock = open_stock(folder)
+    task = stock.family.task
+    told = config or ModelConfig(
+        name=folder.resolve().name,
+        stock=stock.name,
+        spacing=stock.spacing,
+        steps=stock.steps,
+        resolution=stock.resolution,
+        # Marigold is never told what to do: its prompt is empty.
+        denoises=(TaskEntry(name=task, prompt="", clip=task == "normals"),) if task else (),
+        creates=not task,
+    )
+    parts = with_heads(told, stock.backbone, heads_for)
+    parts.modules().eval()
+    return parts
+
+
 def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = torch.float32) -> None:
     """Write the folder whole or not at all, weights in `dtype`."""
     with whole_folder(folder) as new:
-        parts.backbone.unet.save_config(new / "unet")
-        for name, module in parts.modules().items():
+        config, modules = parts.config, dict(parts.modules().items())
+        if config.stock:
+            save_stock(parts.backbone, config.stock, config.spacing, config.steps, config.resolution, new)
+            del modules["unet"], modules["text"]
+        else:
+            parts.backbone.unet.save_config(new / "unet")
+        for name, module in modules.items():
             weights = {k: v.detach().to("cpu", dtype).contiguous() for k, v in module.state_dict().items()}
             target = (
                 new / "unet" / "diffusion_pytorch_model.safetensors" if name == "unet" else new / f"{name}.safetensors"
@@ -107,12 +148,17 @@ def read_config(folder: Path) -> ModelConfig:
 def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None) -> Parts:
     """Open a saved model in float32 on the CPU, in evaluation mode. Raises `WeightsError` naming the bad file."""
     folder = Path(folder)
-    config = read_config(folder)
-    try:
-        parts = assemble(config, heads_for)
-    except (DenoisightError, ValueError) as error:
-        raise WeightsError(f"{folder / 'model.json'} describes a model that cannot be built: {error}") from error
+    config = read_config(folder) if (folder / "model.json").is_file() or not is_stock(folder) else None
+    if config is None or config.stock:
+        parts = from_stock(folder, config, heads_for)
+    else:
+        try:
+            parts = assemble(config, heads_for)
+        except (DenoisightError, ValueError) as error:
+            raise WeightsError(f"{folder / 'model.json'} describes a model that cannot be built: {error}") from error
     for name, module in parts.modules().items():
+        if parts.config.stock and name != "heads":
+            continue
         source = (
             folder / "unet" / "diffusion_pytorch_model.safetensors"
             if name == "unet"

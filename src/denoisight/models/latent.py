@@ -24,18 +24,23 @@ class PixelPatches:
 
 
 class AutoencoderLatents(nn.Module):
-    """A diffusers `AutoencoderKL`, frozen; its posterior's mean, scaled as its own configuration says."""
+    """A diffusers `AutoencoderKL` or `AutoencoderTiny`, frozen, scaled as its own configuration says.
+
+    Latents are the posterior's mode; decoded pixels may leave [-1, 1].
+    """
 
     def __init__(self, vae: nn.Module) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False).eval()
-        self.shift = vae.config.shift_factor or 0.0
+        self.shift = getattr(vae.config, "shift_factor", None) or 0.0
         self.channels = vae.config.latent_channels
         self.stride = 2 ** (len(vae.config.block_out_channels) - 1)
 
     @torch.no_grad()
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
-        return (self.vae.encode(pixels).latent_dist.mode() - self.shift) * self.vae.config.scaling_factor
+        encoded = self.vae.encode(pixels)
+        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+        return (latents - self.shift) * self.vae.config.scaling_factor
 
     def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]:
         return self.vae.decode(latents / self.vae.config.scaling_factor + self.shift).sample

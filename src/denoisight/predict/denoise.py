@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ..diffusion.noise import gaussian
+from ..diffusion.noise import fresh_noise, gaussian
 from ..diffusion.samplers import SAMPLERS, Step
 from ..errors import pick
 from ..models.backbone import Backbone
@@ -21,15 +22,20 @@ def denoise(
     *,
     steps: int,
     sampler: str = "ddim",
+    start: Float[Tensor, "n c h2 w2"] | None = None,
+    **walking: Any,
 ) -> Iterator[Step]:
     """Yield every step for images in [0, 1] whose sides fit the backbone; the last one's `x` is the result.
 
     `seeds` holds one row an image and one seed a member of its ensemble: latents are [b * e, c, h, w], members
     of an image in a row. Each image is encoded once whatever the number of members.
+    `start` stands for the noise drawn from the seeds; `walking` goes to the sampler (spacing, compat).
     """
     members = len(seeds[0])
     cond = backbone.condition(images, prompts)
-    start = gaussian(cond.image.shape[1:], [seed for row in seeds for seed in row]).to(cond.image)
+    shape, each = cond.image.shape[1:], [seed for row in seeds for seed in row]
+    x = gaussian(shape, each).to(cond.image) if start is None else start
     cond = cond.repeat(members) if members > 1 else cond
     # At the first level hardly any signal is left, so pure noise stands for it.
-    yield from pick(SAMPLERS, sampler, "sampler")(backbone.denoise, start, cond, backbone.schedule, steps)
+    walk = pick(SAMPLERS, sampler, "sampler")
+    yield from walk(backbone.denoise, x, cond, backbone.schedule, steps, noise=fresh_noise(shape, each), **walking)

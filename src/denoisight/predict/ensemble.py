@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from ..annotations import Annotation, Depth, Labels, Mask, Normals
-from ..errors import UsageError
+from ..errors import UsageError, pick
+from ..models.ensembles import marigold_depth, marigold_normals
 from ..tasks import Reading
 
 
-def agree(members: Annotation) -> Reading:
+def agree(members: Annotation, method: str = "closed-form") -> Reading:
     """Merge members stacked along the first axis [e, ...] into one annotation with per-pixel uncertainty in [0, 1].
 
-    Depth known up to scale and shift is first aligned, member by member, to the running median in closed form;
-    normals are averaged on the sphere; labels vote.
+    Raises `UsageError` for what a method cannot merge, and for an unknown one.
     """
+    return pick(METHODS, method, "ensemble method")(members)
+
+
+def closed_form(members: Annotation) -> Reading:
+    """Depth known up to scale and shift is first aligned, member by member, to the running median in closed form;
+    normals are averaged on the sphere; labels vote."""
     if isinstance(members, Depth):
         aligned = members.values if members.gauge == "metres" else _align(members.values)
         middle = _median(aligned)
@@ -36,6 +44,24 @@ def agree(members: Annotation) -> Reading:
         mean = members.probability.mean(0)
         return Reading(Mask(mean, members.valid.all(0)), members.probability.std(0, correction=0))
     raise UsageError(f"{type(members).__name__} predictions cannot be merged; use --ensemble 1.")
+
+
+def marigold(members: Annotation) -> Reading:
+    """As diffusers' Marigold pipelines merge depth of unknown scale, and normals: see `models.ensembles`."""
+    if isinstance(members, Depth) and members.gauge != "metres":
+        merged, uncertainty = marigold_depth(members.values, members.gauge != "scale")
+        return Reading(Depth(merged, members.valid.all(0), members.gauge), uncertainty.clamp(0, 1))
+    if isinstance(members, Normals):
+        merged, uncertainty = marigold_normals(members.vectors)
+        return Reading(Normals(merged, members.valid.all(0)), uncertainty)
+    what = "Metric depth" if isinstance(members, Depth) else type(members).__name__
+    raise UsageError(
+        f"{what} has no ensemble in Marigold, which merges depth of unknown scale and normals; use 'closed-form'."
+    )
+
+
+METHODS: dict[str, Callable[[Annotation], Reading]] = {"closed-form": closed_form, "marigold": marigold}
+"""Ways to merge members; "marigold" is slower and gives the stock pipelines' own numbers."""
 
 
 def _align(values: Float[Tensor, "e h w"], rounds: int = 5) -> Float[Tensor, "e h w"]:

@@ -17,13 +17,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..annotations import Annotation, Query, resize_image
+from ..codecs.unit_vector import UnitVector
 from ..data.images import picture_tensor, read_image
 from ..diffusion.samplers import Step
-from ..errors import UsageError, WeightsError, pick
-from ..models.embedded import embedded_folder
+from ..errors import DenoisightError, UsageError, WeightsError, pick
+from ..models.embedded import SHIPPED, embedded_folder
 from ..models.folder import Parts, TaskEntry, open_folder, read_config, save
+from ..models.stock import is_stock
 from ..runtime import DTYPES, item_seed, pick_device
 from ..tasks import Reading, Task, make_tasks
+from ..tasks.instruct import INSTRUCT, understand
 from .denoise import denoise
 from .ensemble import agree
 from .prediction import Prediction
@@ -42,6 +45,8 @@ class Options:
     route: None takes the one the model learnt, denoising first. seed: with an image's key it fixes the noise,
     whatever the batch and order. batch: images in one network pass. match_input_resolution: give annotations the
     size of the image rather than that of the network. trajectory: keep the clean estimate of every step.
+    ensemble_method: how members are merged, see `ensemble.METHODS`. latents: noise [n e, c, h, w] to start from in
+    place of the seed's, for images in one batch.
     """
 
     steps: int | None = None
@@ -53,6 +58,8 @@ class Options:
     sampler: str = "ddim"
     match_input_resolution: bool = True
     trajectory: bool = False
+    ensemble_method: str = "closed-form"
+    latents: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "ensemble", "batch"):
@@ -79,8 +86,8 @@ class Model:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.denoises = {entry.name: _task(entry) for entry in parts.config.denoises}
-        self.reads = {entry.name: _task(entry) for entry in parts.config.reads}
+        self.denoises = {entry.name: task_of(entry) for entry in parts.config.denoises if entry.name != INSTRUCT}
+        self.reads = {entry.name: task_of(entry) for entry in parts.config.reads}
 
     @property
     def name(self) -> str:
@@ -89,6 +96,11 @@ class Model:
     @property
     def tasks(self) -> tuple[str, ...]:
         return tuple(self.denoises | self.reads)
+
+    @property
+    def follows_instructions(self) -> bool:
+        """Whether it can be asked for its tasks in free words."""
+        return any(entry.name == INSTRUCT for entry in self.parts.config.denoises)
 
     @cached_property
     def weights_hash(self) -> str:
@@ -135,13 +147,16 @@ class Model:
         sampler: str = "ddim",
         match_input_resolution: bool = True,
         trajectory: bool = False,
+        ensemble_method: str = "closed-form",
+        latents: Tensor | None = None,
     ) -> Any:
         """One `Prediction` for one image, a list for a list; `Options` says what the keywords mean.
 
         images: paths, PIL images, uint8 arrays [h w 3], tensors [3 h w] in [0, 1], or Queries; sizes may differ.
         """
         options = Options(
-            steps, ensemble, res, route, seed, batch, sampler, match_input_resolution, trajectory
+            steps, ensemble, res, route, seed, batch, sampler, match_input_resolution, trajectory,
+            ensemble_method, latents,
         )  # fmt: skip
         if isinstance(images, ImageLike):
             return next(self.stream([as_query(images, 0, prompt)], task, options))
@@ -149,20 +164,43 @@ class Model:
         return list(self.stream(queries, task, options))
 
     def stream(self, queries: Sequence[Query], task: str, options: Options = Options()) -> Iterator[Prediction]:
-        """Predictions in the order of the queries; images that are worked on at one size share batches."""
+        """Predictions in the order of the queries; images that are worked on at one size share batches.
+
+        Under the task "instruct" each query's own text says what is asked for (`tasks.instruct`), and the
+        predictions are of the tasks that were understood.
+        """
+        if task == INSTRUCT:
+            yield from self._follow(queries, options)
+            return
         chosen, way = self.task(task, options.route)
+        yield from self._predict(queries, chosen, way, options)
+
+    def _predict(self, queries: Sequence[Query], task: Task, way: Route, options: Options) -> Iterator[Prediction]:
         config = self.parts.config
         steps = (options.steps or config.steps) if way == "denoise" else 1
         longest = config.resolution if options.res is None else options.res
         members = options.ensemble if way == "denoise" else 1
         settings: dict[str, str | int | float] = {"route": way, "steps": steps, "ensemble": members}
         settings |= {"seed": options.seed, "res": longest}
+        if way == "denoise":
+            self.parts.backbone.text.check([task.instruct(query.text) for query in queries])
         done: dict[int, Prediction] = {}
         for indices in self._groups(queries, longest, options.batch):
             group = [queries[i] for i in indices]
-            for i, answer in zip(indices, self._answer(group, chosen, way, steps, longest, options), strict=True):
+            for i, answer in zip(indices, self._answer(group, task, way, steps, longest, options), strict=True):
                 size = queries[i].size if options.match_input_resolution else answer.reading.annotation.size
-                done[i] = _finish(queries[i], task, answer, size, settings)
+                done[i] = _finish(queries[i], task.name, answer, size, settings)
+        yield from (done[i] for i in range(len(queries)))
+
+    def _follow(self, queries: Sequence[Query], options: Options) -> Iterator[Prediction]:
+        if not self.follows_instructions:
+            raise UsageError(f"Model {self.name!r} was not taught to follow instructions; ask it for one of its tasks.")
+        asked = [understand(query.text)[0] for query in queries]
+        done: dict[int, Prediction] = {}
+        for name in dict.fromkeys(asked):
+            task = replace(self.task(name, "denoise")[0], prompt="{text}")
+            places = [i for i, other in enumerate(asked) if other == name]
+            done |= zip(places, self._predict([queries[i] for i in places], task, "denoise", options), strict=True)
         yield from (done[i] for i in range(len(queries)))
 
     def save_pretrained(
@@ -204,20 +242,41 @@ class Model:
         prompts = [task.instruct(query.text) for query in queries]
         seeds = [[item_seed(options.seed, query.key, member) for member in members] for query in queries]
         kept: list[Step] = []
-        for step in denoise(self.parts.backbone, images, prompts, seeds, steps=steps, sampler=options.sampler):
+        start = None if options.latents is None else options.latents.to(images)
+        for step in denoise(
+            self.parts.backbone,
+            images,
+            prompts,
+            seeds,
+            steps=steps,
+            sampler=options.sampler,
+            **self._walk(options),
+            start=start,
+        ):
             kept = [*kept, step] if options.trajectory else [step]
-        stages = [self._merge(task, step.clean, images, options.ensemble) for step in kept]
+        if not kept[-1].clean.isfinite().all():
+            raise DenoisightError(
+                f"Model {self.name!r} computed NaN or infinity in {kept[-1].clean.dtype}; try --precision bf16 or fp32."
+            )
+        # The last x is the answer: mostly the last clean estimate, but some stock models end a little before it.
+        estimates = [*(step.clean for step in kept[:-1]), kept[-1].x]
+        stages = [self._merge(task, made, images, options.ensemble, options.ensemble_method) for made in estimates]
         latents = kept[-1].x.unflatten(0, (len(queries), options.ensemble))
         paths = [tuple(stage[i].annotation for stage in stages) for i in range(len(queries))]
         return [
             _Answer(stages[-1][i], latents[i, 0], paths[i] if options.trajectory else ()) for i in range(len(queries))
         ]
 
-    def _merge(self, task: Task, clean: Tensor, images: Tensor, ensemble: int) -> list[Reading]:
+    def _walk(self, options: Options) -> dict[str, Any]:
+        """The grid that the model's own configuration asks for; stock models step as diffusers does."""
+        stepping = {"compat": "diffusers"} if self.parts.config.stock and options.sampler == "ddim" else {}
+        return {"spacing": self.parts.config.spacing, **stepping}
+
+    def _merge(self, task: Task, clean: Tensor, images: Tensor, ensemble: int, method: str) -> list[Reading]:
         canvases = self.parts.backbone.latents.decode(clean)
         decoded = task.codec.decode(canvases, images.repeat_interleave(ensemble, 0))
         members = [decoded[i : i + ensemble] for i in range(0, len(clean), ensemble)]
-        return [agree(group) if ensemble > 1 else Reading(group[0], None) for group in members]
+        return [agree(group, method) if ensemble > 1 else Reading(group[0], None) for group in members]
 
     def _read(self, images: Tensor, task: Task) -> list[_Answer]:
         annotation, uncertainty = read(self.parts, images, task)
@@ -227,19 +286,21 @@ class Model:
 
 
 def load(name: str | Path, device: str = "auto", dtype: str = "fp32") -> Model:
-    """Open "embedded" or a folder that denoisight saved: a model folder, or a run folder that holds one.
+    """Open "embedded" or a folder that denoisight saved: of a model, or of a run that holds one.
 
     Raises `WeightsError` (exit 5) where there is none, saying what was looked for.
     """
-    folder = embedded_folder() if str(name) == "embedded" else Path(name).expanduser()
+    folder = embedded_folder(str(name)) if str(name) in SHIPPED else Path(name).expanduser()
     if (folder / "model" / "model.json").exists():
         folder = folder / "model"
-    if not (folder / "model.json").exists():
+    if not (folder / "model.json").exists() and not is_stock(folder):
         raise WeightsError(
-            f"No model at {str(name)!r}: expected 'embedded', a folder with model.json, or a run folder with model/."
+            f"No model at {str(name)!r}: expected {' or '.join(map(repr, SHIPPED))}, a folder with model.json, "
+            "a diffusers folder of Marigold or Stable Diffusion, or a run folder with model/."
         )
     try:
-        reads = {entry.name: _task(entry).head.channels for entry in read_config(folder).reads}
+        told = read_config(folder).reads if (folder / "model.json").exists() else ()
+        reads = {entry.name: task_of(entry).head.channels for entry in told}
         model = Model(open_folder(folder, reads))
     except UsageError as error:
         raise WeightsError(f"{folder / 'model.json'} asks for what this version lacks: {error}") from error
@@ -268,8 +329,11 @@ def _pixels(image: Tensor | np.ndarray | Image.Image) -> Float[Tensor, "3 h w"]:
     )
 
 
-def _task(entry: TaskEntry) -> Task:
-    return make_tasks([entry.name], entry.classes)[0]
+def task_of(entry: TaskEntry) -> Task:
+    """The task as this model learnt it."""
+    task = make_tasks([entry.name], entry.classes)[0]
+    codec = UnitVector(clip=True) if entry.clip else task.codec
+    return replace(task, codec=codec, prompt=task.prompt if entry.prompt is None else entry.prompt)
 
 
 def _finish(

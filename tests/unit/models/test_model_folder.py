@@ -9,10 +9,11 @@ from diffusers import UNet2DConditionModel
 
 from denoisight.errors import WeightsError
 from denoisight.models.folder import assemble, open_folder, read_config, save
+from denoisight.tasks import make_tasks
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 WEIGHTS = [UNET, "text.safetensors", "heads.safetensors"]
-HEADS = {"depth": 1, "normals": 3, "semantic": 4}
+HEADS = {task.name: task.head.channels for task in make_tasks("all", ("floor", "wall", "box", "ball"))}
 
 
 def files(folder):

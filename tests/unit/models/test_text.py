@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from denoisight.errors import UsageError
 from denoisight.models.text import END, START, UNKNOWN, TextEncoder, Words
 
 PROMPTS = ["depth", "surface normals", "depth", ""]
@@ -37,8 +38,27 @@ def test_words_keep_their_numbers():
     words = Words()
     assert [words.number[w] for w in ("<start>", "<end>", "<unknown>", "a", "the")] == [0, 1, 2, 3, 5]
     assert len(words) == len(set(words.number.values())) == len(words.number)
-    assert len(words) == 554
+    assert len(words) == 594
     assert Words().number == words.number
+
+
+def test_an_older_model_knows_the_first_words_alone():
+    older, newest = Words(551), Words()
+    assert len(older) == 554 and older.number.items() <= newest.number.items()
+    assert older.unknown("please segment the red box") == ["please"] and not newest.unknown(
+        "please segment the red box"
+    )
+    assert TextEncoder(16, 1, known=551).clip.config.vocab_size == 554
+
+
+def test_prompts_that_do_not_fit_or_were_never_learnt_are_named(caplog):
+    encoder = TextEncoder(16, 1, length=6)
+    encoder.check(["the red box here", ""])
+    assert not caplog.text
+    encoder.check(["a zeppelin"])
+    assert "zeppelin" in caplog.text
+    with pytest.raises(UsageError, match="leave out 'blue ball'"):
+        encoder.check(["the red box on blue ball"])
 
 
 def test_text_becomes_start_words_end():

@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers import MarigoldDepthPipeline, MarigoldNormalsPipeline
 
 from denoisight.annotations import Boxes, Depth, Labels, Mask, Normals
 from denoisight.errors import UsageError
-from denoisight.predict.ensemble import agree
+from denoisight.predict.ensemble import METHODS, agree
 
 
 def generator(seed):
@@ -128,3 +129,54 @@ def test_boxes_cannot_be_merged():
     none = Boxes(torch.zeros(2, 0, 4), torch.zeros(2, 0).long(), torch.zeros(2, 0), torch.zeros(2, 0) > 0, (4, 4))
     with pytest.raises(UsageError, match="Boxes.*--ensemble 1"):
         agree(none)
+
+
+def vectors(seed, count):
+    return F.normalize(
+        torch.randn(count, 3, 6, 8, generator=generator(seed)) + torch.tensor([0.0, 0, 2])[:, None, None], dim=1
+    )
+
+
+@pytest.mark.parametrize(("gauge", "shift"), [("affine", True), ("affine-disparity", True), ("scale", False)])
+@pytest.mark.parametrize("count", [2, 5])
+def test_marigold_merges_depth_as_the_stock_pipeline(count, gauge, shift):
+    members = affine_images(2, count, noise=0.05)[1]
+    merged, uncertainty = agree(depth(members, gauge), "marigold")
+    theirs, spread = MarigoldDepthPipeline.ensemble_depth(
+        members[:, None], scale_invariant=True, shift_invariant=shift, output_uncertainty=True
+    )
+    assert merged.gauge == gauge and torch.equal(merged.values, theirs[0, 0])
+    assert torch.equal(uncertainty, spread[0, 0].clamp(0, 1))
+    assert (agree(depth(members, gauge)).annotation.values - merged.values).abs().max() > 1e-3  # another method
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_marigold_merges_normals_as_the_stock_pipeline(count):
+    members = Normals.of(vectors(0, count))
+    merged, uncertainty = agree(members, "marigold")
+    theirs, spread = MarigoldNormalsPipeline.ensemble_normals(
+        members.vectors, output_uncertainty=True, reduction="closest"
+    )
+    assert torch.equal(merged.vectors, theirs[0]) and torch.equal(uncertainty, spread[0, 0])
+    assert (merged.vectors == members.vectors).all(1).any(0).all()  # at each pixel one of the members
+
+
+def test_marigold_and_the_closed_form_agree_where_members_do():
+    image, members = affine_images(1, 4)
+    for method in METHODS:
+        torch.testing.assert_close(agree(depth(members), method).annotation.values, image, rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [depth(torch.rand(2, 4, 4), "metres"), Labels(torch.zeros(2, 4, 4).long(), ("a",))],
+    ids=["metres", "labels"],
+)
+def test_marigold_refuses_what_it_cannot_merge(members):
+    with pytest.raises(UsageError, match="closed-form"):
+        agree(members, "marigold")
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(UsageError, match="closed-form, marigold"):
+        agree(depth(torch.rand(2, 4, 4)), "bfgs")

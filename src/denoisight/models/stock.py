@@ -1,0 +1,236 @@
+"""Folders of plain diffusers: Marigold's and Stable Diffusion's, opened as parts and written back as they were.
+
+Only components of known classes are built, by this program's own imports: a folder names classes, and no code that it
+may bring or name is run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DDIMScheduler,
+    MarigoldDepthPipeline,
+    MarigoldNormalsPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from ..diffusion.schedule import SCHEDULES, Schedule
+from ..errors import DenoisightError, WeightsError, shortlist
+from .backbone import Backbone
+from .latent import AutoencoderLatents
+from .text import ClipPrompts
+
+AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+PREDICTS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """What sets one stock pipeline apart: its class, the task it perceives ("" where it creates), how its network's
+    input is made up in multiples of the latents' channels, and whether prompts are padded."""
+
+    pipeline: Any
+    task: str
+    width: int
+    padded: bool
+
+
+FAMILIES = {
+    "MarigoldDepthPipeline": Family(MarigoldDepthPipeline, "depth", 2, padded=False),
+    "MarigoldNormalsPipeline": Family(MarigoldNormalsPipeline, "normals", 2, padded=False),
+    "StableDiffusionPipeline": Family(StableDiffusionPipeline, "", 1, padded=True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Stock:
+    """An opened folder: the backbone, its family's name, and what the folder says of its use."""
+
+    backbone: Backbone
+    name: str
+    spacing: str
+    steps: int
+    resolution: int
+
+    @property
+    def family(self) -> Family:
+        return FAMILIES[self.name]
+
+
+def is_stock(folder: Path) -> bool:
+    return (folder / "model_index.json").is_file()
+
+
+def open_stock(folder: Path) -> Stock:
+    """Open in float32 on the CPU. Raises `WeightsError` naming the class, file or setting that does not fit."""
+    index = _read(folder / "model_index.json")
+    name = str(index.get("_class_name"))
+    if name not in FAMILIES:
+        raise WeightsError(
+            f"{folder / 'model_index.json'} is of a {name}, which denoisight does not open; "
+            f"give a folder of one of these: {', '.join(FAMILIES)}."
+        )
+    family = FAMILIES[name]
+    kind = str((index.get("vae") or [None, None])[1])
+    if kind not in AUTOENCODERS:
+        raise WeightsError(f"{folder / 'vae'} is a {kind}; denoisight opens {' and '.join(AUTOENCODERS)}.")
+    unet = _load(UNet2DConditionModel, folder / "unet")
+    latents = AutoencoderLatents(_load(AUTOENCODERS[kind], folder / "vae"))
+    clip = _load(CLIPTextModel, folder / "text_encoder").requires_grad_(False)
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{folder / 'tokenizer'} cannot be read ({_first(error)}); copy it again.") from error
+    expected = family.width * latents.channels
+    if unet.config.in_channels != expected:
+        raise WeightsError(
+            f"{folder / 'unet'} takes {unet.config.in_channels} channels, but a {name} on latents of "
+            f"{latents.channels} takes {expected}; give the U-Net that belongs to it."
+        )
+    told = _read(folder / "scheduler" / "scheduler_config.json")
+    try:
+        backbone = Backbone(
+            unet, ClipPrompts(clip, tokenizer, family.padded), latents, read_schedule(told), _predicts(told)
+        )  # fmt: skip
+    except DenoisightError as error:
+        raise WeightsError(f"{folder / 'scheduler'} cannot be followed: {error}") from error
+    steps, resolution = index.get("default_denoising_steps"), index.get("default_processing_resolution")
+    native = unet.config.sample_size * latents.stride if isinstance(unet.config.sample_size, int) else 512
+    return Stock(backbone.eval(), name, _spacing(told), steps or (25 if family.width == 1 else 4), resolution or native)
+
+
+def save_stock(backbone: Backbone, name: str, spacing: str, steps: int, resolution: int, folder: Path) -> None:
+    """Write a folder that the stock class `name` opens, whose answers under DDIM are ours."""
+    family, text = FAMILIES[name], backbone.text
+    assert isinstance(text, ClipPrompts) and isinstance(backbone.latents, AutoencoderLatents)
+    parts = {
+        "unet": backbone.unet,
+        "vae": backbone.latents.vae,
+        "text_encoder": text.clip,
+        "tokenizer": text.tokenizer,
+        "scheduler": DDIMScheduler.from_config(_describe(backbone, spacing)),
+    }
+    more: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    if family.task:
+        more = {"default_denoising_steps": steps, "default_processing_resolution": resolution}
+        more["prediction_type"] = family.task
+    family.pipeline(**parts, **more).save_pretrained(folder)
+
+
+def widen(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """Let a U-Net that creates take an image beside its noisy latents, in place.
+
+    Its first kernel stands twice and halved, so that the first layer's outputs keep their size (Ke et al., CVPR 2024,
+    section 3.3). One that takes an image already is left as it is.
+    """
+    old = unet.conv_in
+    if old.in_channels > unet.config.out_channels:
+        return unet
+    new = nn.Conv2d(2 * old.in_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
+    with torch.no_grad():
+        new.weight.copy_(torch.cat([old.weight, old.weight], dim=1) / 2)
+        new.bias.copy_(old.bias)
+    unet.conv_in = new
+    unet.register_to_config(in_channels=new.in_channels)
+    return unet
+
+
+def perceiving(tasks: Sequence[str]) -> str:
+    """The stock class under which a network for these tasks is kept: Marigold's for normals alone, or for depth."""
+    return "MarigoldNormalsPipeline" if tuple(tasks) == ("normals",) else "MarigoldDepthPipeline"
+
+
+def read_schedule(told: dict[str, Any]) -> Schedule:
+    """The noise schedule of a `scheduler_config.json`. Raises `WeightsError` for one that we lack."""
+    for name, make in SCHEDULES.items():
+        schedule = make()
+        if _same(told, _betas(schedule)):
+            return replace(schedule, name=name, ends_clean=bool(told.get("set_alpha_to_one", True)))
+    shown = {key: told.get(key) for key in ("beta_schedule", "beta_start", "beta_end", "num_train_timesteps")}
+    raise WeightsError(f"its schedule {shown} is none of {', '.join(SCHEDULES)}")
+
+
+_RANGES = {"scaled-linear": ("scaled_linear", 0.00085, 0.012), "linear": ("linear", 0.0001, 0.02)}
+
+
+def _betas(schedule: Schedule) -> dict[str, Any]:
+    """What diffusers calls a schedule of ours; {} for those it has no words for."""
+    kind = schedule.name.removesuffix("-zero-terminal")
+    if kind not in _RANGES:
+        return {}
+    name, first, last = _RANGES[kind]
+    zero = schedule.name.endswith("-zero-terminal")
+    return {
+        "beta_schedule": name,
+        "beta_start": first,
+        "beta_end": last,
+        "num_train_timesteps": schedule.num_timesteps,
+        "rescale_betas_zero_snr": zero,
+    }
+
+
+def _same(told: dict[str, Any], betas: dict[str, Any]) -> bool:
+    defaults = {"rescale_betas_zero_snr": False, "num_train_timesteps": 1000}
+    return bool(betas) and all(told.get(key, defaults.get(key)) == value for key, value in betas.items())
+
+
+def _describe(backbone: Backbone, spacing: str) -> dict[str, Any]:
+    kinds = {ours: theirs for theirs, ours in PREDICTS.items()}
+    return {
+        **_betas(backbone.schedule),
+        "prediction_type": kinds[backbone.predicts],
+        "timestep_spacing": spacing.removesuffix("-offset"),
+        "steps_offset": int(spacing.endswith("-offset")),
+        "set_alpha_to_one": backbone.schedule.ends_clean,
+        "clip_sample": False,
+    }
+
+
+def _predicts(told: dict[str, Any]) -> str:
+    kind = told.get("prediction_type", "epsilon")
+    if kind not in PREDICTS:
+        raise WeightsError(f"it predicts {kind!r}, which is none of {', '.join(PREDICTS)}")
+    if told.get("clip_sample") or told.get("thresholding"):
+        raise WeightsError("it clips the clean estimate of latents; set clip_sample and thresholding to false")
+    return PREDICTS[kind]
+
+
+def _spacing(told: dict[str, Any]) -> str:
+    spacing = str(told.get("timestep_spacing", "leading"))
+    return f"{spacing}-offset" if spacing == "leading" and told.get("steps_offset") else spacing
+
+
+def _load(kind: Any, folder: Path) -> Any:
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        raise WeightsError(
+            f"{folder} holds no whole {kind.__name__} in safetensors (found {shortlist(sorted(found)) or 'nothing'}: "
+            f"{_first(error)}); download or copy it again."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} is missing or damaged ({_first(error)}); copy the folder again.") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path} does not hold a JSON object; copy the folder again.")
+    return value
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__

@@ -1,0 +1,181 @@
+"""Marigold's folders against the pipelines of diffusers: same weights, start latents and steps, same answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+from denoisight.create.synthesize import create_images, synthesize
+from denoisight.errors import UsageError, WeightsError
+from denoisight.models.stock import widen
+from denoisight.predict.model import load
+from denoisight.recipes.base import Augmentation, Recipe
+from denoisight.recipes.launch import train
+
+from .stock_folders import PIPELINES, stock_folder
+
+KINDS = ("depth", "normals")
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    base = tmp_path_factory.mktemp("stock")
+    return {kind: stock_folder(base / kind, kind) for kind in (*KINDS, "create")}
+
+
+def image() -> torch.Tensor:
+    return torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+def latents() -> torch.Tensor:
+    return torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(2))
+
+
+def theirs(folder: Path, kind: str, steps: int = STEPS, **scheduler: object) -> np.ndarray:
+    pipe = PIPELINES[kind].from_pretrained(folder)
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, **scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    made = pipe(
+        image()[None], num_inference_steps=steps, ensemble_size=1, processing_resolution=0, latents=latents(),
+        output_type="np",
+    )  # fmt: skip
+    return made.prediction[0]
+
+
+def ours(folder: Path, kind: str, steps: int = STEPS) -> np.ndarray:
+    answer = load(folder, "cpu").predict(image(), kind, steps=steps, latents=latents(), res=0).annotation
+    pixels = answer.values[None] if kind == "depth" else answer.vectors
+    return pixels.movedim(0, -1).numpy()
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7])
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_those_of_the_stock_pipeline(folders: dict[str, Path], kind: str, steps: int) -> None:
+    stock = theirs(folders[kind], kind, steps)
+    assert stock.std() > 0.05
+    np.testing.assert_allclose(ours(folders[kind], kind, steps), stock, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"timestep_spacing": "leading", "rescale_betas_zero_snr": False, "prediction_type": "epsilon"},
+        {"set_alpha_to_one": True},
+        {"timestep_spacing": "linspace"},
+        {"prediction_type": "sample"},
+    ],
+)
+def test_other_schedulers_are_followed_too(tmp_path: Path, scheduler: dict[str, object]) -> None:
+    folder = stock_folder(tmp_path / "m", "depth", **scheduler)
+    np.testing.assert_allclose(ours(folder, "depth"), theirs(folder, "depth"), atol=1e-4)
+
+
+def test_a_tiny_autoencoder_serves_as_well(tmp_path: Path) -> None:
+    folder = stock_folder(tmp_path / "m", "depth", tiny_vae=True)
+    np.testing.assert_allclose(ours(folder, "depth"), theirs(folder, "depth"), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_saved_opens_in_the_stock_class(folders: dict[str, Path], kind: str, tmp_path: Path) -> None:
+    load(folders[kind], "cpu").save_pretrained(tmp_path / "ours")
+    np.testing.assert_allclose(theirs(tmp_path / "ours", kind), theirs(folders[kind], kind), atol=1e-5)
+    np.testing.assert_allclose(ours(tmp_path / "ours", kind), theirs(folders[kind], kind), atol=1e-4)
+
+
+def test_the_comparison_can_fail(folders: dict[str, Path]) -> None:
+    """Swapped inputs, another spacing, another scaling: each is seen."""
+    stock = theirs(folders["depth"], "depth")
+    spoilt = {name: load(folders["depth"], "cpu") for name in ("order", "spacing", "scale", "end")}
+    spoilt["order"].parts.backbone.image_first = False
+    spoilt["scale"].parts.backbone.image_scale = 1 / 0.18215
+    spoilt["spacing"].parts = spoilt["spacing"].parts.with_config(spacing="leading")
+    backbone = spoilt["end"].parts.backbone
+    backbone.schedule = type(backbone.schedule)("clean", backbone.schedule.alphas, backbone.schedule.sigmas)
+    for name, model in spoilt.items():
+        answer = model.predict(image(), "depth", steps=STEPS, latents=latents(), res=0).annotation
+        assert np.abs(answer.values.numpy()[..., None] - stock).max() > 1e-3, name
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+def test_stable_diffusion_creates_the_same_image(folders: dict[str, Path], guidance: float) -> None:
+    pipe = StableDiffusionPipeline.from_pretrained(folders["create"])
+    pipe.set_progress_bar_config(disable=True)
+    model = load(folders["create"], "cpu")
+    seeds = [3, 4]
+    start = torch.stack([torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    stock = pipe(
+        ["ab", "c d"], num_inference_steps=4, guidance_scale=guidance + 1, latents=start, height=64, width=64,
+        output_type="pt", negative_prompt=["e", "e"],
+    ).images  # fmt: skip
+    made = synthesize(model.parts.backbone, ["ab", "c d"], seeds, steps=4, guidance=guidance, negative="e")
+    assert stock.std() > 0.05 and (stock[0] - stock[1]).abs().max() > 0.05
+    # Our walk ends at the clean point, theirs a step before it; `set_alpha_to_one` makes the two one.
+    torch.testing.assert_close(made, stock, rtol=0, atol=1e-3)
+
+
+def test_stable_diffusion_must_be_taught_to_perceive(folders: dict[str, Path]) -> None:
+    model = load(folders["create"], "cpu")
+    with pytest.raises(UsageError, match="denoisight train depth"):
+        model.predict(image(), "depth")
+    with pytest.raises(UsageError, match="leave out"):
+        create_images(model, ["a very long prompt of letters"])
+
+
+def damage(folder: Path, what: str) -> None:
+    if what == "foreign":
+        index = (folder / "model_index.json").read_text()
+        (folder / "model_index.json").write_text(index.replace("MarigoldDepthPipeline", "EvilPipeline"))
+    elif what == "weights":
+        (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    elif what == "half":
+        path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+        path.write_bytes(path.read_bytes()[:1000])
+    elif what == "channels":
+        index = (folder / "model_index.json").read_text()
+        (folder / "model_index.json").write_text(index.replace("MarigoldDepthPipeline", "StableDiffusionPipeline"))
+    elif what == "schedule":
+        path = folder / "scheduler" / "scheduler_config.json"
+        path.write_text(path.read_text().replace("0.012", "0.5"))
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("foreign", "EvilPipeline"),
+        ("weights", "unet.*safetensors"),
+        ("half", "vae.*AutoencoderKL"),
+        ("channels", "8 channels.*takes 4"),
+        ("schedule", "0.5"),
+    ],
+)
+def test_what_cannot_be_opened_is_told_in_one_sentence(tmp_path: Path, what: str, says: str) -> None:
+    folder = stock_folder(tmp_path / "m", "depth")
+    damage(folder, what)
+    with pytest.raises(WeightsError, match=says) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize(("kind", "task"), [("create", "depth"), ("depth", "depth"), ("depth", "normals")])
+def test_a_trained_folder_opens_in_plain_diffusers(
+    folders: dict[str, Path], kind: str, task: str, tmp_path: Path
+) -> None:
+    recipe = Recipe(
+        tasks=(task,), data="scenes:8", model=str(folders[kind]), steps=3, batch=2, res=64, predict_steps=4,
+        validations=1, validation_images=2, workers=0, threads=1, augment=Augmentation(crop=1.0),
+    )  # fmt: skip
+    trained = train(recipe, tmp_path / "run", quiet=True).folder / "model"
+    np.testing.assert_allclose(ours(trained, task), theirs(trained, task), atol=1e-4)
+    assert theirs(trained, task).std() > 0.05
+
+
+def test_a_widened_network_begins_as_it_was(folders: dict[str, Path]) -> None:
+    """With the noisy latents standing for the image too, the first layer says what it said before."""
+    unet = load(folders["create"], "cpu").parts.backbone.unet
+    x = latents()
+    before = unet.conv_in(x)
+    torch.testing.assert_close(widen(unet).conv_in(torch.cat([x, x], 1)), before)
+    assert unet.config.in_channels == 8 and widen(unet).conv_in.in_channels == 8
