@@ -13,6 +13,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .annotations import Annotation, Batch, Boxes, Depth, Labels, Mask, Normals, Query, Sample
+    from .create.synthesize import create_images
     from .data.open import open_data
     from .errors import (
         DataError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "annotations": ("Annotation", "Batch", "Boxes", "Depth", "Labels", "Mask", "Normals", "Query", "Sample"),
+    "create.synthesize": ("create_images",),
     "data.open": ("open_data",),
     "errors": (
         "DataError",
@@ -66,6 +68,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "__version__",
+    "create_images",
     "load",
     "open_data",
 ]

@@ -1,10 +1,10 @@
-"""Make the shipped model out of a finished run of the embedded recipe.
+"""Make a shipped model out of a finished run of its recipe.
 
     denoisight train --recipe embedded -o runs/embedded
     python studies/embedded/ship.py runs/embedded
 
-Chooses the number of denoising steps on 200 scenes of the validation split, then writes the weights in half
-precision, with their provenance, to where the package keeps them. What was measured goes to steps.json.
+(or embedded-create). Chooses the number of denoising steps on 200 scenes of the validation split, then writes the
+weights in half precision, with their provenance, to where the package keeps them. What was measured goes to steps.json.
 """
 
 import json
@@ -26,23 +26,13 @@ STEPS = (1, 2, 4, 8)
 
 
 def main(run: Path) -> None:
-    model = load(run)
-    held_out = open_data("scenes:200", "val", size=(64, 64))
-    scores = {steps: validate(model, model.tasks, "denoise", held_out, steps) for steps in STEPS}
-    best = min(scores, key=lambda steps: scores[steps]["badness"])
-    (HERE / "steps.json").write_text(
-        json.dumps({"scenes": VERSION, "val, 200 scenes": scores, "chosen": best}, indent=2) + "\n"
-    )
-    ship(model, run, best)
-
-
-def ship(model: Model, run: Path, steps: int) -> None:
-    """Write the package's weights: the averaged ones of the best step, in fp16."""
-    recipe = read_yaml(run / "config.yaml")
+    model, recipe = load(run), read_yaml(run / "config.yaml")
+    steps = best_steps(model, list(recipe["tasks"])) if recipe["tasks"] else model.parts.config.steps  # type: ignore[call-overload]
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = max((row for row in rows if "loss" in row), key=lambda row: row["step"])
+    name = str(recipe["recipe"])
     provenance = {
-        "command": "denoisight train --recipe embedded",
+        "command": f"denoisight train --recipe {name}",
         "max_time": str(recipe["max_time"]),
         "total_steps": int(last["step"]),
         "hours": round(last["elapsed_s"] / 3600, 2),
@@ -50,10 +40,22 @@ def ship(model: Model, run: Path, steps: int) -> None:
         "scenes": VERSION,
         "torch": versions()["torch"],
     }
-    model.parts = model.parts.with_config(name="embedded", steps=steps)
-    model.save_pretrained(embedded_folder(), (run / "model" / "README.md").read_text(), "fp16", provenance)
-    size = sum(path.stat().st_size for path in embedded_folder().rglob("*") if path.is_file())
-    print(f"{steps} steps, {size / 1e6:.1f} MB in {embedded_folder()}")
+    model.parts = model.parts.with_config(name=name, steps=steps)
+    folder = embedded_folder(name)
+    model.save_pretrained(folder, (run / "model" / "README.md").read_text(), "fp16", provenance)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{steps} steps, {size / 1e6:.1f} MB in {folder}")
+
+
+def best_steps(model: Model, tasks: list[str]) -> int:
+    """The number of steps with the lowest sum of the tasks' deciding scores."""
+    held_out = open_data("scenes:200", "val", size=(64, 64))
+    scores = {steps: validate(model, tasks, "denoise", held_out, steps) for steps in STEPS}
+    best = min(scores, key=lambda steps: scores[steps]["badness"])
+    (HERE / "steps.json").write_text(
+        json.dumps({"scenes": VERSION, "val, 200 scenes": scores, "chosen": best}, indent=2) + "\n"
+    )
+    return best
 
 
 if __name__ == "__main__":

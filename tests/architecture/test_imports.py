@@ -12,7 +12,7 @@ LINES = [
     {"cli"},
     {"recipes"},
     {"train", "report"},
-    {"evaluate"},
+    {"create", "evaluate"},
     {"predict"},
     {"data", "tasks", "models"},
     {"codecs", "diffusion", "metrics"},

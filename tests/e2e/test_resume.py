@@ -1,5 +1,6 @@
 """A run that is stopped at any moment and resumed ends with the same bits."""
 
+import os
 import random
 import signal
 import time
@@ -43,12 +44,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sigterm_saves_and_says_how_to_go_on(whole: Path, tmp_path: Path) -> None:
-    words = train_words(tmp_path)
+    """The signal goes to every process of the job, as from a scheduler or a terminal, the one that reads ahead too."""
+    words = train_words(tmp_path, workers=1)
     process = start(*words)
     while not (tmp_path / "run" / "metrics.jsonl").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 143, err
     assert "--resume" in err

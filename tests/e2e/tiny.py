@@ -44,6 +44,7 @@ def start(*words: object, **more: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         env=environment(**more),
+        start_new_session=True,
     )
 
 

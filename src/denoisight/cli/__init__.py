@@ -26,6 +26,7 @@ VERBS = {
     "demo": ("demo:demo", "The main job in five minutes: predict, adapt to forty labelled images, report."),
     "train": ("train:train", "Teach a model a task from a folder of labelled images."),
     "predict": ("predict:predict", "Predict depth, normals or labels for files, folders, globs and lists."),
+    "create": ("create:create", "Create images from captions."),
     "evaluate": ("evaluate:evaluate", "Judge a model by a frozen protocol, beside trivial baselines."),
     "report": ("report:report", "Write a run folder's report again as one HTML page."),
     "doctor": ("doctor:doctor", "Versions, device, threads, disk, and what is wrong with them."),

@@ -39,7 +39,9 @@ def evaluate(
     model
         "embedded", a model folder or a run folder.
     protocol
-        scenes/test, camvid-240/test, kitchen/test, ...; without one, the folder named by --data is judged.
+        scenes/test, camvid-240/test, coco-refer/test, ...; without one, the folder named by --data is judged.
+    task
+        depth, referring, ... or several, "a,b"; "all" is all that the model learnt and that can be judged.
     data
         Where the protocol's images lie (default: where the run found them, or DENOISIGHT_DATA_DIR).
     out
@@ -72,6 +74,8 @@ def evaluate(
         partial=partial,
         quiet=quiet,
     )
+    for note in judged.notes:
+        log.info("%s", note)
     run = Path(model) if Path(model).is_dir() else Path("runs") / model
     folder = out or run / "evaluation" / (protocol or f"own-{split}").replace("/", "-")
     judged.results.write(folder)

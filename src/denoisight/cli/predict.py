@@ -23,6 +23,8 @@ def predict(
     res: int | None = None,
     route: Literal["denoise", "readout"] | None = None,
     prompt: str = "",
+    sampler: str = "ddim",
+    ensemble_method: str = "closed-form",
     seed: int = 0,
     batch: int = 8,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
@@ -42,11 +44,18 @@ def predict(
     inputs
         Pictures, folders, globs, or lists of them. `NAME_*.png` beside `NAME.jpg` is a truth and left out.
     task
-        depth, normals or semantic; several with commas; all.
+        depth, normals, semantic, referring, instances, saliency, boundary; several with commas; all. With instruct
+        the prompt says what to do, as in --prompt "how far away is every pixel".
     steps
         Denoising steps (default: the model's own).
     ensemble
         Members that are merged into one answer, with a map of uncertainty.
+    prompt
+        What is asked about every picture: the thing to segment, or an instruction.
+    sampler
+        ddim, euler, dpmpp-2m, euler-ancestral or ddpm.
+    ensemble_method
+        closed-form, or marigold for the numbers of diffusers' Marigold pipelines.
     res
         Longest side in pixels at which the network works; 0 for the picture's own (default: the model's).
     overwrite
@@ -66,13 +75,15 @@ def predict(
     from ..data.images import read_image
     from ..predict.model import Options, load
     from ..predict.prediction import Prediction
+    from ..tasks.instruct import INSTRUCT, understand
 
     if threads:
         torch.set_num_threads(threads)
     asked = load(model, device, precision)
     names = list(asked.tasks) if task == "all" else task.split(",")
     for name in names:
-        asked.task(name, route)
+        if name != INSTRUCT:
+            asked.task(name, route)
     log.info(
         "device %s, %d threads, seed %d, %d pictures, into %s",
         asked.parts.backbone.device,
@@ -82,11 +93,15 @@ def predict(
         out,
     )
 
+    options = Options(
+        steps, ensemble, res, route, seed, batch, sampler=sampler, ensemble_method=ensemble_method
+    )  # fmt: skip
     written: list[str] = []
     bad: dict[str, str] = {}
     skipped = 0
     for name in names:
-        todo = [i for i in found.items if overwrite or not Prediction.is_saved(out, i.key, name)]
+        written_as = understand(prompt)[0] if name == INSTRUCT else name
+        todo = [i for i in found.items if overwrite or not Prediction.is_saved(out, i.key, written_as)]
         skipped += len(found.items) - len(todo)
         for start in range(0, len(todo), batch):
             queries = []
@@ -95,7 +110,7 @@ def predict(
                     queries.append(Query(read_image(item.path), prompt or item.text, item.key))
                 except DataError as error:
                     bad[item.key] = str(error)
-            stream = asked.stream(queries, name, Options(steps, ensemble, res, route, seed, batch))
+            stream = asked.stream(queries, name, options)
             for prediction in stream:
                 written += [str(path) for path in prediction.save(out)]
             if not quiet and queries:

@@ -53,13 +53,13 @@ def train(
         Leave out judging the best model on the held-out images and the report.
     """
     composed = compose(recipe, task, changes, config)
-    if not composed.tasks:
+    if not composed.tasks and not composed.teaching.create:
         raise RecipeError("No task to train; write one, as in: denoisight train depth --data DIR")
     from ..recipes.main_job import train_and_report
 
     train_and_report(
         composed,
-        out or Path("runs") / "-".join(composed.tasks),
+        out or Path("runs") / ("-".join(composed.tasks) or composed.recipe),
         resume=resume,
         overwrite=overwrite,
         quiet=quiet or no_progress,

@@ -1,6 +1,6 @@
 """Complete runs: a function each, one table. `launch.py` is the one place that wires every room together."""
 
 from .adapt import adapt
-from .embedded import embedded
+from .embedded import embedded, embedded_create
 
-RECIPES = {"adapt": adapt, "embedded": embedded}
+RECIPES = {"adapt": adapt, "embedded": embedded, "embedded-create": embedded_create}

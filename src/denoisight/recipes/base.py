@@ -23,8 +23,12 @@ class Part(BaseModel):
 
 
 class Optim(Part):
-    """AdamW with linear warm-up and a cosine to zero. `accumulate` micro-batches make one step."""
+    """Linear warm-up and a cosine to zero. `accumulate` micro-batches make one step.
 
+    "muon" learns from scratch in fewer steps; weights that another optimizer has brought far are safer with "adamw".
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 5e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     beta2: Share = 0.99
@@ -54,6 +58,15 @@ class Noise(Part):
     rho: Share = 0.1
 
 
+class Teaching(Part):
+    """What a denoising network is taught beside its tasks: see `train.objectives.Teaching`."""
+
+    create: Share = 0.0
+    passes: Natural = 0
+    drop: Annotated[float, Field(ge=0, le=1 / 3)] = 0.0
+    paraphrase: Share = 0.0
+
+
 class Recipe(Part):
     """A complete training run."""
 
@@ -68,8 +81,9 @@ class Recipe(Part):
     res: Natural = Field(0, description="Longest side in pixels at which the network works; 0: the model's own.")
     labels: Natural = Field(0, description="How many training samples to use; 0: all.")
     seed: int = Field(0, description="With it, the data and the versions, a run is determined.")
-    network: dict[str, int | tuple[int, ...]] = Field({}, description="Sizes of a new network.")
+    network: dict[str, bool | int | tuple[int, ...]] = Field({}, description="Sizes of a new network.")
     noise: Noise = Noise()
+    teaching: Teaching = Teaching()
     optim: Optim = Optim()
     augment: Augmentation = Augmentation()
     predict_steps: Positive = Field(2, description="Denoising steps that the model takes by default.")

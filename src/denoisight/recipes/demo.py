@@ -60,7 +60,7 @@ def demo(out: Path, *, max_time: str = "140s", overwrite: bool = False, quiet: b
     trained = train(recipe, out / "run", quiet=quiet)
 
     log.info("3/3 Measuring both on %d others.", TEST)
-    before = judge(embedded, "embedded", data=str(data), quiet=quiet)
+    before = judge(embedded, "embedded", task=",".join(TASKS), data=str(data), quiet=quiet)
     after = judge(load(out / "run"), "adapted", data=str(data), quiet=quiet, trivial=False)
     results = compared(before, after, ("before (embedded)", "after 40 labels"))
     results.write(out)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from tqdm.auto import tqdm
 from ..annotations import Annotation, Query
 from ..data.open import open_data, subset
 from ..data.readers import Reader
-from ..errors import DataError, UsageError, pick
+from ..errors import DataError, DenoisightError, MissingExtraError, UsageError, pick
 from ..evaluate.baselines import baselines
+from ..evaluate.judges import judge_of
 from ..evaluate.own import own
-from ..evaluate.protocols import PROTOCOLS, Protocol
+from ..evaluate.protocols import PROTOCOLS, Protocol, open_images
 from ..evaluate.results import Result, Results
-from ..evaluate.run import Predictor, count_arms, summarize
+from ..evaluate.run import Candidate, Predictor, evaluate_all
 from ..predict.model import Model, Options
+from ..tasks import TASKS
 from .base import read_yaml
 
 TRAINING_IMAGES = 500
@@ -37,13 +40,14 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Results with what is needed to draw them."""
+    """Results with what is needed to draw them; `notes` tell what was left out and why."""
 
     model: Model
     cases: tuple[Case, ...]
     results: Results
     baselines: frozenset[str]
     options: Options
+    notes: tuple[str, ...] = ()
 
 
 def judge(
@@ -63,42 +67,28 @@ def judge(
     """Judge by a named protocol, or by the `split` of the user's own `data`; `task` "all" is all that fit.
 
     `name` is what the model was called: a run folder tells where its data lie. `trivial`: beside the trivial
-    baselines. Raises `UsageError` for a task that
-    the protocol or the model lacks, `DataError` where the images are not found, `ProtocolError` for a part of them.
+    baselines. Raises `UsageError` for a task that the protocol or the model lacks, `DataError` where the images are
+    not found, `ProtocolError` for a part of them, `MissingExtraError` for a task whose scores need another package.
     """
-    cases = tuple(_cases(model, name, protocol, task, data, split))
+    cases, notes = _cases(model, name, protocol, task, data, split)
     results: list[Result] = []
-    rival_names: set[str] = set()
+    rivals: set[str] = set()
     for case in cases:
-        settings = _settings(model, case.protocol.task, options)
-        arms: dict[str, Predictor] = {model.name: predictor(model, case.protocol.task, options)}
-        rivals = baselines(case.protocol, case.training) if trivial else {}
-        rival_names |= set(rivals)
-        keys = case.reader.keys[:limit]
-        if not partial:
-            case.protocol.check(keys)
-        tallies = count_arms(
-            arms | rivals,
+        asked = case.protocol.task
+        trivial_ones = baselines(case.protocol, case.training, images=case.reader) if trivial else {}
+        rivals |= set(trivial_ones)
+        own_one = Candidate(predictor(model, asked, options), model.weights_hash, _settings(model, asked, options))
+        results += evaluate_all(
+            {model.name: own_one, **{n: Candidate(rival) for n, rival in trivial_ones.items()}},
             case.protocol,
             case.reader,
-            range(len(keys)),
             batch=options.batch,
             seed=options.seed,
-            progress=_progress(case.protocol.task, quiet),
+            limit=limit,
+            partial=partial,
+            progress=_progress(asked, quiet),
         )
-        for arm, tally in tallies.items():
-            own_arm = arm in arms
-            results.append(
-                summarize(
-                    tally,
-                    case.protocol,
-                    name=arm,
-                    model_hash=model.weights_hash if own_arm else None,
-                    settings=settings if own_arm else None,
-                    seed=options.seed,
-                )
-            )
-    return Judged(model, cases, Results(results=tuple(results)), frozenset(rival_names), options)
+    return Judged(model, cases, Results(results=tuple(results)), frozenset(rivals), options, notes)
 
 
 def predictor(model: Model, task: str, options: Options) -> Predictor:
@@ -123,35 +113,61 @@ def _settings(model: Model, task: str, options: Options) -> dict[str, str | int]
     }
 
 
-def _cases(model: Model, name: str, protocol: str, task: str, data: str, split: str) -> list[Case]:
+def _cases(
+    model: Model, name: str, protocol: str, task: str, data: str, split: str
+) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """The cases that were asked for; of "all", those that can be judged, and notes on the others."""
     asked = list(model.tasks) if task == "all" else task.split(",")
     for each in asked:
         model.task(each)
-    if not protocol:
+    if protocol:
+        known = {each.task: each for each in pick(PROTOCOLS, protocol, "protocol")}
+        make = bind(_named_case, protocol, known, data, name)
+    else:
         where = data or _data_of_run(name)
         if not where:
             raise UsageError(f"Nothing to judge on; give --protocol ({', '.join(PROTOCOLS)}) or --data DIR.")
-        return [_own_case(where, split, each) for each in asked]
-    known = {each.task: each for each in pick(PROTOCOLS, protocol, "protocol")}
-    chosen = [each for each in asked if each in known] if task == "all" else asked
-    if not chosen:
-        raise UsageError(f"Protocol {protocol} judges {', '.join(known)}, but the model learnt {', '.join(asked)}.")
-    return [_case(pick(known, each, f"task of protocol {protocol}"), data, name) for each in chosen]
+        known, make = {}, bind(_own_case, where, split)
+    if task != "all":
+        return tuple(map(make, asked)), ()
+    notes = []
+    if unlearnt := [each for each in known if each not in asked]:
+        notes.append(f"Left out {', '.join(unlearnt)}, which the model did not learn.")
+    if protocol and (unjudged := [each for each in asked if each not in known]):
+        notes.append(f"Left out {', '.join(unjudged)}, which {protocol} does not judge.")
+        asked = [each for each in asked if each in known]
+    if not asked:
+        raise UsageError(f"Protocol {protocol} judges {', '.join(known)}, but the model learnt {', '.join(unjudged)}.")
+    cases: list[Case] = []
+    refused: list[DenoisightError] = []
+    for each in asked:
+        try:
+            cases.append(make(each))
+        except (UsageError, DataError, MissingExtraError) as error:
+            refused.append(error)
+            notes.append(f"Left out {each}: {error}")
+    if not cases:
+        raise refused[0]
+    return tuple(cases), tuple(notes)
 
 
 def _own_case(where: str, split: str, task: str) -> Case:
-    reader = open_data(where, split, (task,))
-    return Case(own(reader, task, split), reader, _training(where, task, (64, 64)))
+    """Raises `UsageError` for a task that is not judged, `DataError` where the data lack its truth."""
+    truth = pick(TASKS, task, "task to judge")(("any",)).truth
+    reader = open_data(where, split, (truth,))
+    protocol = own(reader, task, split)
+    judge_of(protocol).require()
+    return Case(protocol, reader, _training(where, truth, (64, 64)))
 
 
-def _case(protocol: Protocol, data: str, name: str) -> Case:
-    if protocol.data == "scenes":
-        size = protocol.size or (64, 64)
-        reader = open_data(f"scenes:{protocol.count}", protocol.split, (protocol.truth,), size=size)
-        return Case(protocol, reader, _training("scenes", protocol.truth, size))
-    where = data or _find(protocol.data, name)
-    reader = open_data(where, protocol.split, (protocol.truth,))
-    return Case(protocol, reader, _training(where, protocol.truth, (64, 64)))
+def _named_case(protocol: str, known: Mapping[str, Protocol], data: str, name: str, task: str) -> Case:
+    if task not in known:
+        raise UsageError(f"Protocol {protocol} judges {', '.join(known)}, not {task}.")
+    chosen = known[task]
+    judge_of(chosen).require()
+    scenes = chosen.data == "scenes"
+    where = "scenes" if scenes else data or _find(chosen.data, name)
+    return Case(chosen, open_images(chosen, where), _training(where, chosen.truth, chosen.size or (64, 64)))
 
 
 def _training(where: str, truth: str, size: tuple[int, int]) -> Reader | None:

@@ -24,13 +24,16 @@ from ..data.readers import Reader
 from ..diffusion.timesteps import law
 from ..errors import DenoisightError, RecipeError, UsageError
 from ..models.embedded import Network
-from ..models.folder import ModelConfig, Parts, TaskEntry, assemble
-from ..predict.model import Model, load
+from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
+from ..models.stock import FAMILIES, perceiving, widen
+from ..predict.model import Model, load, task_of
 from ..runtime import pick_device, versions, world, write_json, write_text
 from ..tasks import TASKS, Task, make_tasks
+from ..tasks.instruct import INSTRUCT
 from ..train.batches import Stream, batches
 from ..train.ema import averaged
-from ..train.objectives import DenoiseObjective, ReadoutObjective
+from ..train.objectives import DenoiseObjective, ReadoutObjective, Teaching
+from ..train.optimizers import make_optimizer
 from ..train.run import Run
 from ..train.validate import validate
 from .base import Recipe
@@ -68,19 +71,16 @@ def train(
     reader, held_out = _readers(recipe)
     accelerator = _accelerator(recipe, out)
     parts = _parts(recipe, reader)
-    tasks = make_tasks(recipe.tasks, reader.classes)
+    learnt = parts.config.denoises if recipe.route == "denoise" else parts.config.reads
+    tasks = tuple(task_of(entry) for entry in learnt if entry.name != INSTRUCT)
     if accelerator.is_main_process:
         _claim(out, resume, overwrite)
         _describe(recipe, out, reader, held_out, accelerator.device)
 
     accelerator.wait_for_everyone()
     objective = _objective(recipe, parts, tasks).to(accelerator.device).train()
-    optimizer = torch.optim.AdamW(
-        objective.parameters(),
-        lr=recipe.optim.lr,
-        betas=(0.9, recipe.optim.beta2),
-        weight_decay=recipe.optim.weight_decay,
-    )
+    optim = recipe.optim
+    optimizer = make_optimizer(optim.name, objective, optim.lr, optim.beta2, optim.weight_decay)
     average = averaged(objective, recipe.optim.ema)
     run = _run(recipe, out, accelerator, quiet)
     if resume:
@@ -94,7 +94,7 @@ def train(
         average,
         accelerator,
         batches=_batches(recipe, reader, parts, tasks, accelerator),
-        validate=lambda: validate(model, recipe.tasks, recipe.route, held_out, parts.config.steps),
+        validate=lambda: _validate(recipe, model, objective, held_out),
         keep=lambda scores, step: _keep(recipe, model, out / "model", scores, step),
     )
     accelerator.end_training()
@@ -137,6 +137,18 @@ def _batches(
     return lambda start: batches(stream, start * micro, recipe.steps * micro, _workers(recipe, reader), *share)
 
 
+def _validate(recipe: Recipe, model: Model, objective: nn.Module, held_out: Reader) -> dict[str, float]:
+    """Scores of the tasks; of creation the held-out images' own loss, always at the same noise."""
+    scores = validate(model, recipe.tasks, recipe.route, held_out, model.parts.config.steps)
+    if recipe.teaching.create:
+        images = Batch.of([held_out[i].only(()) for i in range(len(held_out))])
+        creating = DenoiseObjective(model.parts.backbone, (), objective.law, Teaching(create=1.0))
+        with torch.no_grad():
+            loss = float(creating(images.to(model.parts.backbone.device), seed=0, step=0)["create"])
+        scores = {**scores, "create/loss": loss, "badness": scores["badness"] + loss}
+    return scores
+
+
 def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], step: int) -> None:
     """Save the state that validated best, telling how it came about."""
     rounded = {name: round(value, 5) for name, value in scores.items() if name != "badness"}
@@ -146,7 +158,7 @@ def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], 
 
 def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     """Training samples, and the validation images by which the best model is chosen."""
-    if not recipe.tasks:
+    if not recipe.tasks and not recipe.teaching.create:
         raise RecipeError(f"No task to train; name some of: {', '.join(TASKS)}.")
     if not recipe.data:
         raise RecipeError(
@@ -165,8 +177,14 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
 def _parts(recipe: Recipe, reader: Reader) -> Parts:
     """The model to start from, told its new tasks; heads that it lacks are new."""
     entries = tuple(TaskEntry(name=name, classes=_classes(name, reader)) for name in recipe.tasks)
+    if recipe.teaching.paraphrase:
+        entries = (*entries, TaskEntry(name=INSTRUCT))
     heads = {task.name: task.head.channels for task in make_tasks(recipe.tasks, reader.classes)}
-    learns = {"denoises": entries} if recipe.route == "denoise" else {"denoises": (), "reads": entries}
+    learns: dict[str, Any] = (
+        {"denoises": entries, "creates": recipe.teaching.create > 0}
+        if recipe.route == "denoise"
+        else {"denoises": (), "reads": entries}
+    )
     heads_for = heads if recipe.route == "readout" else None
     if recipe.model == "new":
         config = ModelConfig(
@@ -194,16 +212,34 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
             **learns,
         }
     )
+    if config.stock:
+        return _stock_parts(config, start, heads_for)
     parts = assemble(config, heads_for)
     parts.backbone.load_state_dict(start.backbone.state_dict())
     return parts
+
+
+def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None) -> Parts:
+    """A stock model that shall perceive by denoising is, or becomes, Marigold-shaped; its own task has no prompt."""
+    names = [entry.name for entry in config.denoises]
+    if names:
+        widen(start.backbone.unet)
+        own = FAMILIES[perceiving(names)].task
+        bare = {"prompt": "", "clip": own == "normals"}
+        entries = tuple(e.model_copy(update=bare) if names == [own] else e for e in config.denoises)
+        config = config.model_copy(update={"stock": perceiving(names), "denoises": entries, "creates": False})
+        start.backbone.text.padded = False
+    return with_heads(config, start.backbone, heads_for)
 
 
 def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
     if recipe.route == "readout":
         return ReadoutObjective(parts, tasks)
     return DenoiseObjective(
-        parts.backbone, tasks, law(recipe.noise.timesteps, parts.backbone.schedule, recipe.noise.rho)
+        parts.backbone,
+        tasks,
+        law(recipe.noise.timesteps, parts.backbone.schedule, recipe.noise.rho),
+        Teaching(**recipe.teaching.model_dump()),
     )
 
 
@@ -294,11 +330,12 @@ def _data_name(recipe: Recipe) -> str:
 def _card(recipe: Recipe, scores: dict[str, float], step: int) -> str:
     """The model card: what the folder is and how to use it."""
     rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in scores.items() if name != "badness")
+    learnt = ", ".join(recipe.tasks) or "create"
+    use = f'model.predict("photo.jpg", task="{recipe.tasks[0]}")' if recipe.tasks else "denoisight.create(model, [...])"
     return (
-        f"---\nlibrary_name: denoisight\ntags: [diffusion, {', '.join(recipe.tasks)}]\n---\n"
-        f"# {', '.join(recipe.tasks)} by {recipe.route}\n\n"
+        f"---\nlibrary_name: denoisight\ntags: [diffusion, {learnt}]\n---\n"
+        f"# {learnt} by {recipe.route}\n\n"
         f"Trained on {_data_name(recipe)} for {step} steps, seed {recipe.seed}.\n\n"
         f"| validation | |\n|---|---|\n{rows}\n\n"
-        f'```python\nimport denoisight\n\nmodel = denoisight.load("FOLDER")\n'
-        f'model.predict("photo.jpg", task="{recipe.tasks[0]}").save("out")\n```\n'
+        f'```python\nimport denoisight\n\nmodel = denoisight.load("FOLDER")\n{use}\n```\n'
     )

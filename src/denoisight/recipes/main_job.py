@@ -25,11 +25,6 @@ def train_and_report(
     trained = train(recipe, out, resume=resume, overwrite=overwrite, quiet=quiet)
     if trained.is_main and report:
         page = write_run_report(out, out / "report.html", quiet)
-        log.info(
-            "Wrote %s and %s. Next: denoisight predict PHOTOS --model %s --task %s -o out",
-            out / "model",
-            page,
-            out,
-            recipe.tasks[0],
-        )
+        use = f"predict PHOTOS --task {recipe.tasks[0]}" if recipe.tasks else 'create --prompt "a red box"'
+        log.info("Wrote %s and %s. Next: denoisight %s --model %s -o out", out / "model", page, use, out)
     return trained

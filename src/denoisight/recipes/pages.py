@@ -36,6 +36,7 @@ def evaluation_page(judged: Judged, command: str) -> Page:
         tables=score_tables(judged.results.results, judged.baselines),
         plots=tuple(plot for case in judged.cases for plot in _step_plots(judged, case)),
         panels=panels_of(judged),
+        notes=judged.notes,
     )
 
 
@@ -129,7 +130,8 @@ def denoising_scores(model: Model, case: Case, options: Options, steps: int, ima
     samples = [case.reader[i] for i in range(min(images, len(case.reader)))]
     asked = replace(options, steps=steps, route="denoise", trajectory=True, ensemble=1)
     rows = []
-    for sample, prediction in zip(samples, model.stream([s.query for s in samples], task, asked), strict=True):
+    queries = [sample.asked(case.protocol.truth) for sample in samples]
+    for sample, prediction in zip(samples, model.stream(queries, task, asked), strict=True):
         counted = [count_image(stage, sample, case.protocol) for stage in prediction.trajectory]
         rows.append([float(scores_of(case.protocol)(counts)[metric]) for counts in counted])
     return np.array(rows)
@@ -164,11 +166,14 @@ def _panels(judged: Judged, case: Case, result: Result, title: str) -> Panels:
     for kind in ("best", "worst", "random"):
         keys = getattr(chosen, kind)
         samples = [case.reader[index[key]] for key in keys]
-        answers = judged.model.stream([s.query for s in samples], task, judged.options)
-        for sample, answer in zip(samples, answers, strict=True):
+        queries = [sample.asked(case.protocol.truth) for sample in samples]
+        for sample, query, answer in zip(
+            samples, queries, judged.model.stream(queries, task, judged.options), strict=True
+        ):
             truth = sample.truths[case.protocol.truth]
             truths.append(truth)
-            caption = f"{kind}: {sample.key}, {metric} {scores[sample.key]:.3f}"
+            words = f' "{query.text}"' if case.protocol.truth in sample.phrases else ""
+            caption = f"{kind}: {sample.key}{words}, {metric} {scores[sample.key]:.3f}"
             rows.append(panel_row(caption, sample.image, answer.annotation, truth, case.protocol.alignment))
     return Panels(
         " ".join(f"{task}: best, worst and random images {title}".split()), tuple(rows), panel_legends(truths)

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..annotations import Annotation, Boxes, Depth, stack
+from ..annotations import Annotation, Boxes, Depth, Labels, stack
 from ..metrics.align import COMPARABLE, Alignment, align
+from ..metrics.things import match_ids
 from ..render import Legend, Picture, colour, depth_limits, error_legend, error_map, legend, overlay, to_rgb
 from ..runtime import item_seed
 from .tables import Better
@@ -74,7 +75,8 @@ def panel_row(
     """Image | truth | prediction | error, or image | prediction where there is no truth.
 
     The prediction is brought to the truth's size. Depth is fitted to the truth under `alignment`, by default
-    the first that its gauge allows, and drawn on the truth's scale. Raises `DataError` where kinds differ.
+    the first that its gauge allows, and drawn on the truth's scale; instances take the number of the true one that
+    they overlap most. Raises `DataError` where kinds differ.
     """
     if truth is None:
         return Row(caption, (("image", to_rgb(image)), ("prediction", _draw(image, prediction))))
@@ -82,6 +84,8 @@ def panel_row(
     limits = None
     if isinstance(prediction, Depth) and isinstance(truth, Depth):
         prediction, limits = _fit(prediction, truth, alignment), depth_limits(truth)
+    if isinstance(prediction, Labels) and isinstance(truth, Labels) and not truth.classes:
+        prediction = match_ids(prediction, truth)
     return Row(
         caption,
         (
@@ -94,8 +98,10 @@ def panel_row(
 
 
 def panel_legends(truths: Sequence[Annotation]) -> dict[str, Legend]:
-    """What the colours of rows with these truths mean, for their annotations and for their error maps."""
-    drawn = dict.fromkeys(entry for truth in truths for entry in legend(truth))
+    """What the colours of rows with these truths mean, for their annotations and for their error maps;
+    the colours of single instances mean nothing."""
+    named = (truth for truth in truths if not isinstance(truth, Labels) or truth.classes)
+    drawn = dict.fromkeys(entry for truth in named for entry in legend(truth))
     wrong = dict.fromkeys(entry for truth in truths for entry in error_legend(truth))
     return {"truth, prediction": tuple(drawn), "error": tuple(wrong)}
 

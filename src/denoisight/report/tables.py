@@ -76,7 +76,7 @@ def score_tables(results: Sequence[Result], baselines: Collection[str] = ()) -> 
         rivals = [r for r in results if (r.protocol.name, r.protocol.task) == (name, task)]
         arms = [Arm.of(result, result.predictor in baselines) for result in rivals]
         pooling = rivals[0].protocol.pooling
-        meaning = "Mean over images." if pooling == "per-image" else "All pixels of all images pooled."
+        meaning = "Mean over images." if pooling == "per-image" else "Pooled over all images."
         note = f"{meaning} {INTERVALS} {PARTIAL if any(arm.partial for arm in arms) else ''}".rstrip()
         tables.append(compare(f"{task} · {name}", arms, note))
         if rivals[0].protocol.classes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -61,7 +62,7 @@ class Stream(Dataset):
         if index in self.kept:
             return self.kept[index]
         sample = self.reader[index]
-        sample = Sample(sample.query, {name: sample.truths[name] for name in self.truths})
+        sample = sample.only(self.truths)
         size = sum(t.nbytes for truth in sample.truths.values() for t in truth.tensors().values())
         size += sample.image.nbytes
         if len(self.reader) < ENDLESS and size <= self.room:
@@ -80,13 +81,16 @@ def batches(stream: Stream, start: int, stop: int, workers: int, rank: int = 0, 
         num_workers=workers,
         collate_fn=Batch.of,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_serve_quietly,
     )
     yield from loader
 
 
-def _one_thread(worker: int) -> None:
+def _serve_quietly(worker: int) -> None:
+    """One thread; and signals are the run's to answer: schedulers send them to every process of a job at once."""
     torch.set_num_threads(1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ Objectives are modules, so that engines can wrap their forward pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -19,40 +20,103 @@ from ..models.folder import Parts
 from ..predict.readout import head_outputs
 from ..runtime import generator, item_seed
 from ..tasks import Task
+from ..tasks.instruct import paraphrase
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a denoising network is taught beside its tasks' own prompts.
+
+    create: the share of passes that make the image itself from its caption, with an empty image condition.
+    passes: how many passes an image takes in a step, its roles drawn anew each time; 0 takes every task once.
+    drop: the chance to drop the words, the image, and both: each as often (Brooks et al., CVPR 2023, section 3.2.1).
+    paraphrase: the chance to ask for a task in one of the many ways of `tasks.instruct`.
+    """
+
+    create: float = 0.0
+    passes: int = 0
+    drop: float = 0.0
+    paraphrase: float = 0.0
+
+
+CREATE = "create"
+"""The role, beside the tasks, of making the image itself."""
 
 
 class DenoiseObjective(nn.Module):
-    """Recover each task's canvas from its noised latents, given the image and the task's words.
+    """Recover each role's canvas from its noised latents, given the image and the role's words.
 
+    The roles are the tasks, and creation, whose canvas is the image and whose condition is the caption alone.
     The loss is the mean squared error in the network's own kind of prediction, over valid latents, at
-    timesteps drawn from `law` (probabilities over 0..T-1). Every image is taught every task, encoded once.
+    timesteps drawn from `law` (probabilities over 0..T-1), in creation uniformly. Every image is encoded once.
     """
 
-    def __init__(self, backbone: Backbone, tasks: Sequence[Task], law: Float[Tensor, T]) -> None:
+    def __init__(
+        self, backbone: Backbone, tasks: Sequence[Task], law: Float[Tensor, T], teaching: Teaching = Teaching()
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.tasks = tuple(tasks)
+        self.tasks = {task.name: task for task in tasks}
         self.law = law
+        self.even = torch.ones_like(law) / len(law)
+        self.teaching = teaching
 
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
-        backbone, images, tasks = self.backbone, batch.images, self.tasks
-        canvases = [task.codec.encode(batch.truths[task.truth], images) for task in tasks]
-        clean = torch.cat([backbone.latents.encode(canvas.pixels) for canvas in canvases])
-        valid = torch.cat([backbone.latents.valid(canvas.valid) for canvas in canvases])
-        image = backbone.latents.encode(images * 2 - 1).repeat(len(tasks), 1, 1, 1)
-        cond = Condition(image, backbone.text([task.instruct(text) for task in tasks for text in batch.texts]))
+        backbone, roles = self.backbone, self._roles(seed, step)
+        image = backbone.latents.encode(batch.images * 2 - 1)
+        canvases = [self._canvas(role, batch, image) for role in roles]
+        clean = torch.cat([latents for latents, _ in canvases])
+        valid = torch.cat([known for _, known in canvases])
 
-        keys = [f"{task.name} {key}" for task in tasks for key in batch.keys]
-        draws = [timesteps.draw(self.law, 1, generator(seed, f"t {key}", step)) for key in keys]
-        level = backbone.schedule.at(torch.cat(draws).to(images.device))
+        keys = [f"{role} {key}" for role in roles for key in batch.keys]
+        laws = [self.even if role == CREATE else self.law for role in roles for _ in batch.keys]
+        draws = [timesteps.draw(law, 1, generator(seed, f"t {key}", step)) for law, key in zip(laws, keys, strict=True)]
+        level = backbone.schedule.at(torch.cat(draws).to(image.device))
         noise = gaussian(clean.shape[1:], [item_seed(seed, key, step) for key in keys]).to(clean)
+        cond = self._condition(roles, batch, image, seed, step)
         output = backbone(add_noise(clean, noise, level), level, cond)
         aim = prediction.target(backbone.predicts, clean, noise, level)
 
         error = torch.where(valid, (output - aim) ** 2, 0.0)
-        parts = zip(tasks, error.chunk(len(tasks)), valid.chunk(len(tasks)), strict=True)
-        losses = {task.name: e.sum() / v.sum().clamp(min=1) for task, e, v in parts}
+        parts = zip(roles, error.chunk(len(roles)), valid.chunk(len(roles)), strict=True)
+        losses = {role: e.sum() / v.sum().clamp(min=1) for role, e, v in parts}
         return {"loss": torch.stack(list(losses.values())).mean(), **losses}
+
+    def _roles(self, seed: int, step: int) -> list[str]:
+        """What the images of this step are taught, no role twice."""
+        share = self.teaching.create
+        names = [*self.tasks, *([CREATE] if share else [])]
+        if not self.teaching.passes:
+            return names
+        weights = torch.tensor([(1 - share) / max(len(self.tasks), 1)] * len(self.tasks) + ([share] if share else []))
+        drawn = timesteps.draw(weights, self.teaching.passes, generator(seed, "roles", step))
+        return [names[i] for i in sorted(set(drawn.tolist()))]
+
+    def _canvas(self, role: str, batch: Batch, image: Tensor) -> tuple[Tensor, Tensor]:
+        if role == CREATE:
+            return image, torch.ones_like(image, dtype=torch.bool)
+        task, latents = self.tasks[role], self.backbone.latents
+        canvas = task.codec.encode(batch.truths[task.truth], batch.images)
+        return latents.encode(canvas.pixels), latents.valid(canvas.valid)
+
+    def _condition(self, roles: Sequence[str], batch: Batch, image: Tensor, seed: int, step: int) -> Condition:
+        images, words = [], []
+        for role in roles:
+            said = batch.texts if role == CREATE else batch.words(self.tasks[role].truth)
+            for place, (text, key) in enumerate(zip(said, batch.keys, strict=True)):
+                # One draw for what to drop, one for how to ask, one for which paraphrase.
+                dropped, asked, which = torch.rand(3, generator=generator(seed, f"words {role} {key}", step)).tolist()
+                blind = role == CREATE or self.teaching.drop <= dropped < 3 * self.teaching.drop
+                images.append(torch.zeros_like(image[place]) if blind else image[place])
+                words.append("" if dropped < 2 * self.teaching.drop else self._words(role, text, asked, which))
+        return Condition(torch.stack(images), self.backbone.text(words))
+
+    def _words(self, role: str, text: str, asked: float, which: float) -> str:
+        if role == CREATE:
+            return text
+        if asked < self.teaching.paraphrase:
+            return paraphrase(role, text, int(which * 1000))
+        return self.tasks[role].instruct(text)
 
 
 class ReadoutObjective(nn.Module):

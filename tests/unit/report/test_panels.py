@@ -106,6 +106,16 @@ def test_kinds_that_differ_are_refused():
         panel_row("a", IMAGE, metres(), Mask.of(torch.ones(8, 12)))
 
 
+def test_instances_are_compared_by_overlap_not_by_number():
+    ids = torch.zeros(8, 12, dtype=torch.int64)
+    ids[:4, :6], ids[5:, 6:] = 1, 2
+    renamed = torch.tensor([0, 9, 4])[ids]
+    cells = dict(panel_row("a", IMAGE, Labels(renamed, ()), Labels(ids, ())).cells)
+    assert np.array_equal(cells["prediction"], cells["truth"])
+    assert len(np.unique(cells["error"].reshape(-1, 3), axis=0)) == 1
+    assert panel_legends([Labels(ids, ())])["truth, prediction"] == ()
+
+
 def test_a_meaning_is_said_once():
     truths = [Labels(torch.tensor([[0, 1]]), ("road", "sky")), Labels(torch.tensor([[1]]), ("road", "sky"))]
     assert [name for name, _ in panel_legends(truths)["truth, prediction"]] == ["road", "sky"]

@@ -4,12 +4,14 @@ import torch
 from denoisight.annotations import Batch
 from denoisight.data.scenes import CLASSES, Scenes
 from denoisight.diffusion.timesteps import law
+from denoisight.models.backbone import Condition
 from denoisight.models.embedded import Network
 from denoisight.models.folder import ModelConfig, Parts, TaskEntry, assemble
 from denoisight.tasks import make_tasks
-from denoisight.train.objectives import DenoiseObjective, ReadoutObjective
+from denoisight.tasks.instruct import understand
+from denoisight.train.objectives import DenoiseObjective, ReadoutObjective, Teaching
 
-TASKS = make_tasks("all", CLASSES)
+TASKS = make_tasks(["depth", "normals", "semantic"], CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,64 @@ def test_a_few_steps_lower_the_loss(batch: Batch) -> None:
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.6 * losses[0]
+
+
+def teaching(batch: Batch, steps: int = 12, **how: float) -> tuple[DenoiseObjective, list[list[str]], list[Condition]]:
+    """The roles and conditions that the network is given over some steps."""
+    backbone = parts().backbone
+    names = ["depth", "referring", "saliency"]
+    objective = DenoiseObjective(backbone, make_tasks(names, CLASSES), law("ct", backbone.schedule), Teaching(**how))
+    roles, seen = [], []
+    backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[2]))
+    for step in range(steps):
+        with torch.no_grad():
+            roles.append(list(objective(batch, seed=0, step=step))[1:])
+    return objective, roles, seen
+
+
+def test_creation_sees_no_image_and_perception_does(batch: Batch) -> None:
+    _, roles, seen = teaching(batch, create=0.5)
+    assert all(names == ["depth", "referring", "saliency", "create"] for names in roles)
+    for cond in seen:
+        perceiving, creating = cond.image[: 3 * len(batch)], cond.image[3 * len(batch) :]
+        assert (creating == 0).all() and perceiving.flatten(1).abs().amax(1).min() > 0
+
+
+def test_passes_draw_roles_in_proportion(batch: Batch) -> None:
+    _, roles, _ = teaching(batch, steps=60, create=0.5, passes=2)
+    count = {name: sum(name in names for names in roles) for name in ("create", "depth", "referring", "saliency")}
+    # One of two stratified draws is always creation, so every other is a task.
+    assert count["create"] == 60 and all(len(set(names)) == len(names) for names in roles)
+    assert all(10 <= count[name] <= 32 for name in ("depth", "referring", "saliency"))
+
+
+def test_conditions_are_dropped_as_often_as_asked(batch: Batch) -> None:
+    objective, _, seen = teaching(batch, steps=40, drop=0.2)
+    with torch.no_grad():
+        empty = objective.backbone.text([""])[0]
+    blind = torch.cat([cond.image.flatten(1).abs().amax(1) == 0 for cond in seen]).float()
+    mute = torch.cat([(cond.text == empty).all(-1).all(-1) for cond in seen]).float()
+    # Words in two fifths (alone, and with the image), the image in two fifths, both in one.
+    for share, expected in ((blind.mean(), 0.4), (mute.mean(), 0.4), ((blind * mute).mean(), 0.2)):
+        assert abs(float(share) - expected) < 4 * (expected * (1 - expected) / len(blind)) ** 0.5
+
+
+def test_a_referred_mask_is_asked_for_in_its_own_words(batch: Batch) -> None:
+    backbone = parts().backbone
+    asked: list[str] = []
+    backbone.text.register_forward_pre_hook(lambda module, inputs: asked.extend(inputs[0]))
+    objective = DenoiseObjective(backbone, make_tasks(["referring"], CLASSES), law("ct", backbone.schedule))
+    objective(batch, seed=0, step=0)
+    assert asked == [f"segment {phrase}" for phrase in batch.phrases["mask"]]
+    assert batch.phrases["mask"] != batch.texts
+
+
+def test_paraphrases_ask_for_the_same_task(batch: Batch) -> None:
+    backbone = parts().backbone
+    asked: list[str] = []
+    backbone.text.register_forward_pre_hook(lambda module, inputs: asked.extend(inputs[0]))
+    how = Teaching(paraphrase=1.0)
+    objective = DenoiseObjective(backbone, make_tasks(["depth"], CLASSES), law("ct", backbone.schedule), how)
+    for step in range(10):
+        objective(batch, seed=0, step=step)
+    assert {understand(words)[0] for words in asked} == {"depth"} and len(set(asked)) > 2

@@ -11,7 +11,7 @@ def test_every_recipe_is_its_own_yaml(name: str) -> None:
     recipe = RECIPES[name](("depth",), "scenes:4")
     assert recipe.recipe == name
     assert override(Recipe(), yaml.safe_load(recipe.to_yaml())) == recipe
-    assert f"denoisight train {'TASK' if name == 'adapt' else 'depth'}" in (RECIPES[name].__doc__ or "")
+    assert f"denoisight train {'TASK' if name == 'adapt' else f'--recipe {name}'}" in (RECIPES[name].__doc__ or "")
 
 
 @pytest.mark.parametrize(

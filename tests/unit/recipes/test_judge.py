@@ -1,0 +1,88 @@
+"""What is judged when everything is asked for, and what is said about the rest."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from denoisight.data.open import Procedural
+from denoisight.data.scenes import CLASSES, Scenes
+from denoisight.errors import MissingExtraError, UsageError
+from denoisight.evaluate.protocols import PROTOCOLS, find, list_hash
+from denoisight.predict.model import Model, Options
+from denoisight.recipes.judge import judge
+from denoisight.recipes.pages import evaluation_page
+from denoisight.report.page import to_html
+from denoisight.train.validate import CHOOSE_BY, validate
+
+FEW = {"limit": 2, "partial": True, "quiet": True}
+ONE_STEP = Options(steps=1, batch=2)
+
+
+@pytest.fixture
+def model(make_parts):
+    """Denoises the tasks that scenes/test judges, and one that it does not."""
+    parts = make_parts()
+    names = ("depth", "normals", "semantic", "referring", "saliency", "instances", "boundary")
+    entries = {entry.name: entry for entry in parts.config.denoises}
+    entries["semantic"] = entries["semantic"].model_copy(update={"classes": CLASSES})
+    return Model(parts.with_config(denoises=tuple(entries[name] for name in names), reads=()))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Protocols of a few scenes, and baselines from a few more."""
+    few = Scenes("test", 2)
+    keys = [few.key(i) for i in range(2)]
+    made = tuple(replace(p, count=2, list_hash=list_hash(keys)) for p in PROTOCOLS["scenes/test"])
+    monkeypatch.setitem(PROTOCOLS, "scenes/test", made)
+    monkeypatch.setattr("denoisight.recipes.judge.TRAINING_IMAGES", 3)
+
+
+def test_all_is_what_protocol_and_model_share(model):
+    pytest.importorskip("faster_coco_eval")
+    judged = judge(model, "tiny", protocol="scenes/test", options=ONE_STEP, quiet=True)
+    tasks = list(dict.fromkeys(r.protocol.task for r in judged.results.results))
+    assert tasks == ["depth", "normals", "semantic", "referring", "saliency", "instances"]
+    assert judged.notes == ("Left out boundary, which scenes/test does not judge.",)
+    assert not any(result.partial for result in judged.results.results)
+    assert {"largest object", "random object", "mean training mask"} <= judged.baselines
+    html = to_html(evaluation_page(judged, "denoisight evaluate"))
+    assert "Left out boundary" in html and "referring: best, worst and random images" in html
+    assert "&#34;the " in html, "the caption says what was asked"
+
+
+def test_what_the_model_did_not_learn_is_left_out_with_a_note(model):
+    only = Model(model.parts.with_config(denoises=model.parts.config.denoises[:1]))
+    judged = judge(only, "tiny", protocol="scenes/test", options=ONE_STEP, quiet=True, trivial=False)
+    assert [r.protocol.task for r in judged.results.results] == ["depth"]
+    assert judged.notes == (
+        "Left out normals, semantic, referring, saliency, instances, which the model did not learn.",
+    )
+    with pytest.raises(UsageError, match="judges semantic, but the model learnt depth"):
+        judge(only, "tiny", protocol="camvid-240/test")
+    with pytest.raises(UsageError, match="cannot predict 'referring'"):
+        judge(only, "tiny", protocol="scenes/test", task="referring")
+
+
+def test_a_lacking_package_leaves_its_task_out_of_all_and_stops_it_alone(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    judged = judge(model, "tiny", protocol="scenes/test", options=ONE_STEP, quiet=True, trivial=False)
+    assert "instances" not in {r.protocol.task for r in judged.results.results}
+    assert any("denoisight[eval]" in note for note in judged.notes)
+    with pytest.raises(MissingExtraError):
+        judge(model, "tiny", protocol="scenes/test", task="instances")
+
+
+def test_a_task_that_the_protocol_lacks_is_refused_by_name(model):
+    with pytest.raises(UsageError, match=r"judges depth.*not boundary"):
+        judge(model, "tiny", protocol="scenes/test", task="boundary")
+
+
+def test_every_scored_task_validates(model):
+    reader = Procedural(Scenes("val", 2, (32, 32)))
+    tasks = [name for name in model.tasks if name in CHOOSE_BY]
+    scores = validate(model, [*tasks, "instruct"], "denoise", reader, steps=1)
+    assert set(scores) == {f"{task}/{CHOOSE_BY[task][0]}" for task in tasks} | {"badness"}
+    assert "referring/miou" in scores and "boundary/max_f" in scores
+    assert find("scenes/test", "referring").truth == "mask"
