@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,6 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
-    MarigoldDepthPipeline,
-    MarigoldNormalsPipeline,
-    StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from torch import nn
@@ -37,19 +35,18 @@ PREDICTS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 @dataclass(frozen=True)
 class Family:
-    """What sets one stock pipeline apart: its class, the task it perceives ("" where it creates), how its network's
-    input is made up in multiples of the latents' channels, and whether prompts are padded."""
+    """What sets one stock pipeline apart: the task it perceives ("" where it creates), the width of its network's
+    input in multiples of the latents' channels, and whether prompts are padded."""
 
-    pipeline: Any
     task: str
     width: int
     padded: bool
 
 
 FAMILIES = {
-    "MarigoldDepthPipeline": Family(MarigoldDepthPipeline, "depth", 2, padded=False),
-    "MarigoldNormalsPipeline": Family(MarigoldNormalsPipeline, "normals", 2, padded=False),
-    "StableDiffusionPipeline": Family(StableDiffusionPipeline, "", 1, padded=True),
+    "MarigoldDepthPipeline": Family("depth", 2, padded=False),
+    "MarigoldNormalsPipeline": Family("normals", 2, padded=False),
+    "StableDiffusionPipeline": Family("", 1, padded=True),
 }
 
 
@@ -125,7 +122,8 @@ def save_stock(backbone: Backbone, name: str, spacing: str, steps: int, resoluti
     if family.task:
         more = {"default_denoising_steps": steps, "default_processing_resolution": resolution}
         more["prediction_type"] = family.task
-    family.pipeline(**parts, **more).save_pretrained(folder)
+    # Pipelines are slow to import, and only this needs one.
+    getattr(import_module("diffusers"), name)(**parts, **more).save_pretrained(folder)
 
 
 def widen(unet: UNet2DConditionModel) -> UNet2DConditionModel:
