@@ -110,7 +110,7 @@ def _fitting(model: Model, split: str, count: int) -> tuple[Tensor, list[str]]:
     def fit() -> Iterator[int]:
         for i in range(len(scenes)):
             caption = scenes.caption(i)
-            if stated(caption) and model.parts.backbone.text.fits(caption):
+            if stated(caption) and not model.parts.backbone.text.excess(caption):
                 yield i
 
     scenes = Scenes(split)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -81,16 +82,31 @@ def batches(stream: Stream, start: int, stop: int, workers: int, rank: int = 0, 
         num_workers=workers,
         collate_fn=Batch.of,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_serve_quietly,
+        worker_init_fn=_one_thread,
     )
-    yield from loader
+    with _held_back(signal.SIGTERM, signal.SIGINT):
+        ahead = iter(loader)
+    yield from ahead
 
 
-def _serve_quietly(worker: int) -> None:
-    """One thread; and signals are the run's to answer: schedulers send them to every process of a job at once."""
+@contextmanager
+def _held_back(*numbers: signal.Signals) -> Iterator[None]:
+    """Signals that come within the block are answered after it, and never by the processes that it starts.
+
+    Schedulers and terminals signal every process of a job at once; only the run shall answer.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _one_thread(worker: int) -> None:
     torch.set_num_threads(1)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 @lru_cache(maxsize=4)
