@@ -33,7 +33,7 @@ FEATURES = "the judge's last layer, mean over places (128)"
 def main() -> None:
     words = _words()
     judge, about = open_judge(words.judge)
-    about["scenes/val"] = readings(judge, *captioned("val", 0, len(Scenes("val"))))
+    about["scenes/val"] = readings(judge, *captioned("val", range(len(Scenes("val")))))
     print("judge:", about, flush=True)
 
     model = load(words.model, "auto", words.precision)

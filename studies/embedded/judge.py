@@ -151,9 +151,9 @@ def _batch(scenes: Scenes, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
     return both[0].contiguous(memory_format=torch.channels_last), both[1]
 
 
-def captioned(split: str, first: int, count: int) -> tuple[Tensor, list[str]]:
-    """Pictures [n 3 64 64] of scenes in order, with their captions."""
-    return _stack(_views(Scenes(split), range(first, first + count)))
+def captioned(split: str, indices: Sequence[int]) -> tuple[Tensor, list[str]]:
+    """Pictures [n 3 64 64] of scenes, with their captions."""
+    return _stack(_views(Scenes(split), indices))
 
 
 def _views(scenes: Scenes, indices: Sequence[int]) -> Iterator[tuple[Tensor, str]]:
@@ -169,7 +169,8 @@ def _stack(views: Iterator[tuple[Tensor, str]]) -> tuple[Tensor, list[str]]:
 
 
 def _fix_threshold(judge: Judge) -> float:
-    images, captions = captioned("train", len(Scenes("train")) - STEPS * BATCH - FOR_THRESHOLD, FOR_THRESHOLD)
+    first = len(Scenes("train")) - STEPS * BATCH - FOR_THRESHOLD
+    images, captions = captioned("train", range(first, first + FOR_THRESHOLD))
     shares, truth = judge.eval().look(images)[0], table(captions)
     scores = {}
     for threshold in torch.arange(0.05, 0.95, 0.025).tolist():
