@@ -23,7 +23,9 @@ def log(run: Path) -> list[dict]:
 @pytest.mark.long
 def test_torchrun_equals_one_process(tmp_path: Path) -> None:
     """Labels are valid everywhere, so the mean over two halves of a batch is the mean over the batch."""
-    small = {**RECIPE, "batch": 4, "steps": 6, "validations": 1}
+    # In float32 and with AdamW: bfloat16, in passes and in Muon, rounds a batch and its halves differently.
+    exact = {"precision": "fp32", "optim": {"name": "adamw", "warmup": 4}}
+    small = {**RECIPE, "batch": 4, "steps": 6, "validations": 1, **exact}
     words = ["train", "semantic", "--config", str(config(tmp_path, **small)), "--no-report", "-o"]
     alone = call(*words, tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
