@@ -97,6 +97,9 @@ def train(
         validate=lambda: _validate(recipe, model, objective, held_out),
         keep=lambda scores, step: _keep(recipe, model, out / "model", scores, step),
     )
+    # The first process still validates and saves. One that tore its group down right after its last gather could also
+    # wait for ever: gloo's thread may then still be freeing the gathered tensors, for which it needs the interpreter.
+    accelerator.wait_for_everyone()
     accelerator.end_training()
     return Trained(out, run.state["best"] or {}, time.monotonic() - began, accelerator.is_main_process)
 
