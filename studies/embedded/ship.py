@@ -11,13 +11,14 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from denoisight.data.open import open_data
 from denoisight.data.scenes import VERSION
 from denoisight.models.embedded import embedded_folder
 from denoisight.predict.model import Model, load
-from denoisight.recipes.base import read_yaml
+from denoisight.recipes.base import Recipe, override, read_yaml
 from denoisight.runtime import versions
 from denoisight.train.validate import validate
 
@@ -26,14 +27,14 @@ STEPS = (1, 2, 4, 8)
 
 
 def main(run: Path) -> None:
-    model, recipe = load(run), read_yaml(run / "config.yaml")
-    steps = best_steps(model, list(recipe["tasks"])) if recipe["tasks"] else model.parts.config.steps  # type: ignore[call-overload]
+    model, recipe = load(run), override(Recipe(), read_yaml(run / "config.yaml"))
+    steps = best_steps(model, recipe.tasks) if recipe.tasks else model.parts.config.steps
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = max((row for row in rows if "loss" in row), key=lambda row: row["step"])
-    name = str(recipe["recipe"])
-    provenance = {
+    name = recipe.recipe
+    provenance: dict[str, str | int | float] = {
         "command": f"denoisight train --recipe {name}",
-        "max_time": str(recipe["max_time"]),
+        "max_time": recipe.max_time,
         "total_steps": int(last["step"]),
         "hours": round(last["elapsed_s"] / 3600, 2),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",
@@ -47,7 +48,7 @@ def main(run: Path) -> None:
     print(f"{steps} steps, {size / 1e6:.1f} MB in {folder}")
 
 
-def best_steps(model: Model, tasks: list[str]) -> int:
+def best_steps(model: Model, tasks: Sequence[str]) -> int:
     """The number of steps with the lowest sum of the tasks' deciding scores."""
     held_out = open_data("scenes:200", "val", size=(64, 64))
     scores = {steps: validate(model, tasks, "denoise", held_out, steps) for steps in STEPS}

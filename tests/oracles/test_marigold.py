@@ -8,11 +8,13 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from denoisight.create.synthesize import create_images, synthesize
-from denoisight.errors import UsageError, WeightsError
+from denoisight.diffusion.noise import gaussian
+from denoisight.errors import RecipeError, UsageError, WeightsError
 from denoisight.models.stock import widen
 from denoisight.predict.model import load
-from denoisight.recipes.base import Augmentation, Recipe
+from denoisight.recipes.base import Augmentation, Recipe, Teaching
 from denoisight.recipes.launch import train
+from denoisight.runtime import item_seed
 
 from .stock_folders import PIPELINES, stock_folder
 
@@ -89,8 +91,9 @@ def test_the_comparison_can_fail(folders: dict[str, Path]) -> None:
     """Swapped inputs, another spacing, another scaling: each is seen."""
     stock = theirs(folders["depth"], "depth")
     spoilt = {name: load(folders["depth"], "cpu") for name in ("order", "spacing", "scale", "end")}
-    spoilt["order"].parts.backbone.image_first = False
-    spoilt["scale"].parts.backbone.image_scale = 1 / 0.18215
+    kernel = spoilt["order"].parts.backbone.unet.conv_in.weight.data
+    kernel.copy_(kernel.roll(4, dims=1))  # the image's and the target's channels change places
+    spoilt["scale"].parts.backbone.latents.vae.register_to_config(scaling_factor=0.3)
     spoilt["spacing"].parts = spoilt["spacing"].parts.with_config(spacing="leading")
     backbone = spoilt["end"].parts.backbone
     backbone.schedule = type(backbone.schedule)("clean", backbone.schedule.alphas, backbone.schedule.sigmas)
@@ -114,6 +117,33 @@ def test_stable_diffusion_creates_the_same_image(folders: dict[str, Path], guida
     assert stock.std() > 0.05 and (stock[0] - stock[1]).abs().max() > 0.05
     # Our walk ends at the clean point, theirs a step before it; `set_alpha_to_one` makes the two one.
     torch.testing.assert_close(made, stock, rtol=0, atol=1e-3)
+
+
+def test_creation_walks_on_the_folders_own_grid(tmp_path: Path) -> None:
+    """Stable Diffusion 1.5's settings: leading steps with an offset, ending before the clean point."""
+    settings = {"timestep_spacing": "leading", "rescale_betas_zero_snr": False, "prediction_type": "epsilon"}
+    folder = stock_folder(tmp_path / "m", "create", **settings)
+    pipe, model = StableDiffusionPipeline.from_pretrained(folder), load(folder, "cpu")
+    pipe.set_progress_bar_config(disable=True)
+    start = gaussian((4, 8, 8), [item_seed(0, "000001")])
+    stock = pipe("ab", num_inference_steps=6, guidance_scale=1, latents=start, height=64, width=64, output_type="pt")
+    (made,) = create_images(model, ["ab"], steps=6, guidance=0.0, size=(64, 64))
+    assert stock.images.std() > 0.05
+    torch.testing.assert_close(made.image, stock.images[0], rtol=0, atol=1e-3)
+
+
+def test_start_latents_must_fit(folders: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match=r"\(1, 4, 8, 12\) came, but \(2, 4, 8, 12\) fit"):
+        load(folders["depth"], "cpu").predict(image(), "depth", latents=latents(), res=0, ensemble=2)
+
+
+def test_what_a_stock_folder_cannot_be_is_told(folders: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="fp32 only"):
+        load(folders["depth"], "cpu").save_pretrained(tmp_path / "half", dtype="fp16")
+    assert not (tmp_path / "half").exists()
+    both = Recipe(tasks=("depth",), data="scenes:8", model=str(folders["create"]), teaching=Teaching(create=0.5))
+    with pytest.raises(RecipeError, match="not both"):
+        train(both, tmp_path / "run", quiet=True)
 
 
 def test_stable_diffusion_must_be_taught_to_perceive(folders: dict[str, Path]) -> None:

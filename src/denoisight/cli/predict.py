@@ -100,8 +100,8 @@ def predict(
     bad: dict[str, str] = {}
     skipped = 0
     for name in names:
-        written_as = understand(prompt)[0] if name == INSTRUCT else name
-        todo = [i for i in found.items if overwrite or not Prediction.is_saved(out, i.key, written_as)]
+        written_as = {i.key: understand(prompt or i.text)[0] if name == INSTRUCT else name for i in found.items}
+        todo = [i for i in found.items if overwrite or not Prediction.is_saved(out, i.key, written_as[i.key])]
         skipped += len(found.items) - len(todo)
         for start in range(0, len(todo), batch):
             queries = []

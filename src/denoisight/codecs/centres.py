@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ..annotations import Labels
+from ..annotations import IGNORE, Labels
 from . import Canvas
 
 
@@ -42,7 +42,7 @@ class Centres:
     def _draw(self, ids: Int64[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
         y, x = _grid(ids)
         present, place = ids.unique(return_inverse=True)
-        inside = (ids > 0) & (ids != 255)
+        inside = (ids > 0) & (ids != IGNORE)
         count = torch.zeros(len(present), device=ids.device).index_add_(
             0, place.flatten(), torch.ones_like(x).flatten()
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -61,12 +62,14 @@ def synthesize(
     images: Float[Tensor, "b 3 h w"] | None = None,
     noise_level: float = 1.0,
     size: tuple[int, int] = (64, 64),
+    **walking: Any,
 ) -> Float[Tensor, "b 3 h w"]:
     """One image in [0, 1] for each prompt and seed, by one network pass a step.
 
     From noise of `size` (height, width); or from `images` in [0, 1], noised to exactly `noise_level` in (0, 1] and
     denoised from there (Meng et al. 2022, SDEdit): little noise keeps their layout, level 1 hardly anything.
-    Sides must fit the backbone. Raises `UsageError` for a noise level without images or out of range.
+    Sides must fit the backbone; `walking` goes to the sampler (spacing, compat). Raises `UsageError` for a noise
+    level without images or out of range.
     """
     if images is None and noise_level != 1:
         raise UsageError(f"A noise level of {noise_level} came without images; only images can be noised in part.")
@@ -82,7 +85,7 @@ def synthesize(
     denoiser = classifier_free(backbone.denoise, negatives, guidance, join=Condition.join)
     cond, fresh = backbone.condition(None, prompts), fresh_noise(shape, seeds)
     for step in pick(SAMPLERS, sampler, "sampler")(
-        denoiser, x, cond, backbone.schedule, steps, start=start, noise=fresh
+        denoiser, x, cond, backbone.schedule, steps, start=start, noise=fresh, **walking
     ):
         x = step.x
     return (latents.decode(x.to(like)).float() / 2 + 0.5).clamp(0, 1)
@@ -129,6 +132,7 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
             guidance=how.guidance,
             negative=how.negative,
             size=size,
+            **model.parts.config.walk(how.sampler),
         ).cpu()
         for image, prompt, key in zip(made, prompts[chosen], keys[chosen], strict=True):
             yield Sample(Query(image, prompt, key))

@@ -51,26 +51,12 @@ class Condition:
 class Backbone(nn.Module):
     """One conditional denoiser: latent space, U-Net, text encoder, noise schedule and what the U-Net predicts.
 
-    The image's latents come before the noisy ones, as in Marigold, or after them (`image_first=False`), as in
-    InstructPix2Pix, which also leaves them unscaled: they are multiplied by `image_scale`.
-
     Calling it is the plain network pass; `denoise` is the contract `(x, level, cond) -> clean x`.
     """
 
-    def __init__(
-        self,
-        unet: nn.Module,
-        text: Prompts,
-        latents: LatentSpace,
-        schedule: Schedule,
-        predicts: str,
-        image_first: bool = True,
-        image_scale: float = 1.0,
-    ) -> None:
+    def __init__(self, unet: nn.Module, text: Prompts, latents: LatentSpace, schedule: Schedule, predicts: str) -> None:
         super().__init__()
         prediction.require_defined(predicts, schedule)
-        self.image_first = image_first
-        self.image_scale = image_scale
         self.unet = unet
         self.text = text
         self.latents = latents
@@ -94,14 +80,14 @@ class Backbone(nn.Module):
         words = self.text(prompts)
         if images is None:
             return Condition(words.new_zeros(len(words), self.latents.channels, 1, 1), words)
-        return Condition(self.latents.encode(images * 2 - 1) * self.image_scale, words)
+        return Condition(self.latents.encode(images * 2 - 1), words)
 
     def forward(self, x: Float[Tensor, "b c h w"], level: Level, cond: Condition) -> Float[Tensor, "b c h w"]:
-        """The U-Net's own output."""
-        image = cond.image.expand(*cond.image.shape[:2], *x.shape[2:])
-        if self.unet.config.in_channels == x.shape[1]:  # it only creates
-            return self.unet(x, level.t, cond.text).sample
-        parts = [image, x] if self.image_first else [x, image]
+        """The U-Net's own output. The image comes first among the input channels, as in Marigold; a network that has
+        no channels for one only creates."""
+        parts = [x]
+        if self.unet.config.in_channels > x.shape[1]:
+            parts = [cond.image.expand(*cond.image.shape[:2], *x.shape[2:]), x]
         joined = torch.cat(parts, dim=1).to(cond.image.dtype)
         return self.unet(joined, level.t, cond.text).sample
 

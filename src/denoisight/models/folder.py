@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..diffusion.schedule import SCHEDULES
-from ..errors import DenoisightError, WeightsError, pick
+from ..errors import DenoisightError, UsageError, WeightsError, pick
 from ..runtime import whole_folder
 from .backbone import Backbone
 from .embedded import Network, build
@@ -59,6 +59,11 @@ class ModelConfig(BaseModel):
     spacing: str = "trailing"
     read_level: int = 0
     provenance: dict[str, str | int | float] = {}
+
+    def walk(self, sampler: str) -> dict[str, str]:
+        """How a sampler walks for this model: on its own grid, and a stock model in the steps of diffusers' DDIM."""
+        stepping = {"compat": "diffusers"} if self.stock and sampler == "ddim" else {}
+        return {"spacing": self.spacing, **stepping}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +125,8 @@ def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = 
     """Write the folder whole or not at all, weights in `dtype`."""
     with whole_folder(folder) as new:
         config, modules = parts.config, dict(parts.modules().items())
+        if config.stock and dtype != torch.float32:
+            raise UsageError(f"A {config.stock} folder was asked for in {dtype}; it can be saved in fp32 only.")
         if config.stock:
             save_stock(parts.backbone, config.stock, config.spacing, config.steps, config.resolution, new)
             del modules["unet"], modules["text"]

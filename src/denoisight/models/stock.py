@@ -7,6 +7,7 @@ may bring or name is run.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -28,6 +29,8 @@ from ..errors import DenoisightError, WeightsError, shortlist
 from .backbone import Backbone
 from .latent import AutoencoderLatents
 from .text import ClipPrompts
+
+log = logging.getLogger(__name__)
 
 AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 PREDICTS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
@@ -96,6 +99,8 @@ def open_stock(folder: Path) -> Stock:
             f"{latents.channels} takes {expected}; give the U-Net that belongs to it."
         )
     told = _read(folder / "scheduler" / "scheduler_config.json")
+    if family.task and told.get("_class_name") != "DDIMScheduler":
+        log.warning("%s steps by %s; denoisight takes DDIM in its place.", folder, told.get("_class_name"))
     try:
         backbone = Backbone(
             unet, ClipPrompts(clip, tokenizer, family.padded), latents, read_schedule(told), _predicts(told)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..diffusion.noise import fresh_noise, gaussian
 from ..diffusion.samplers import SAMPLERS, Step
-from ..errors import pick
+from ..errors import UsageError, pick
 from ..models.backbone import Backbone
 
 
@@ -34,6 +34,11 @@ def denoise(
     members = len(seeds[0])
     cond = backbone.condition(images, prompts)
     shape, each = cond.image.shape[1:], [seed for row in seeds for seed in row]
+    if start is not None and start.shape != (len(each), *shape):
+        raise UsageError(
+            f"Start latents of shape {tuple(start.shape)} came, but {(len(each), *shape)} fit these images; "
+            "give as many as images times members, all in one batch."
+        )
     x = gaussian(shape, each).to(cond.image) if start is None else start
     cond = cond.repeat(members) if members > 1 else cond
     # At the first level hardly any signal is left, so pure noise stands for it.

@@ -250,7 +250,7 @@ class Model:
             seeds,
             steps=steps,
             sampler=options.sampler,
-            **self._walk(options),
+            **self.parts.config.walk(options.sampler),
             start=start,
         ):
             kept = [*kept, step] if options.trajectory else [step]
@@ -266,11 +266,6 @@ class Model:
         return [
             _Answer(stages[-1][i], latents[i, 0], paths[i] if options.trajectory else ()) for i in range(len(queries))
         ]
-
-    def _walk(self, options: Options) -> dict[str, Any]:
-        """The grid that the model's own configuration asks for; stock models step as diffusers does."""
-        stepping = {"compat": "diffusers"} if self.parts.config.stock and options.sampler == "ddim" else {}
-        return {"spacing": self.parts.config.spacing, **stepping}
 
     def _merge(self, task: Task, clean: Tensor, images: Tensor, ensemble: int, method: str) -> list[Reading]:
         canvases = self.parts.backbone.latents.decode(clean)

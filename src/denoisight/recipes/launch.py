@@ -37,6 +37,7 @@ from ..train.optimizers import make_optimizer
 from ..train.run import Run
 from ..train.validate import validate
 from .base import Recipe
+from .base import Teaching as RecipeTeaching
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +162,8 @@ def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], 
 
 def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     """Training samples, and the validation images by which the best model is chosen."""
+    if recipe.route == "readout" and recipe.teaching != RecipeTeaching():
+        raise RecipeError("`teaching` is of networks that denoise; leave it out, or take --route denoise.")
     if not recipe.tasks and not recipe.teaching.create:
         raise RecipeError(f"No task to train; name some of: {', '.join(TASKS)}.")
     if not recipe.data:
@@ -225,12 +228,16 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
 def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None) -> Parts:
     """A stock model that shall perceive by denoising is, or becomes, Marigold-shaped; its own task has no prompt."""
     names = [entry.name for entry in config.denoises]
+    if names and config.creates:
+        raise RecipeError(
+            f"A {start.config.stock} folder learns to perceive or to create, not both; leave out --teaching.create."
+        )
     if names:
         widen(start.backbone.unet)
         own = FAMILIES[perceiving(names)].task
         bare = {"prompt": "", "clip": own == "normals"}
         entries = tuple(e.model_copy(update=bare) if names == [own] else e for e in config.denoises)
-        config = config.model_copy(update={"stock": perceiving(names), "denoises": entries, "creates": False})
+        config = config.model_copy(update={"stock": perceiving(names), "denoises": entries})
         start.backbone.text.padded = False
     return with_heads(config, start.backbone, heads_for)
 
@@ -334,7 +341,9 @@ def _card(recipe: Recipe, scores: dict[str, float], step: int) -> str:
     """The model card: what the folder is and how to use it."""
     rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in scores.items() if name != "badness")
     learnt = ", ".join(recipe.tasks) or "create"
-    use = f'model.predict("photo.jpg", task="{recipe.tasks[0]}")' if recipe.tasks else "denoisight.create(model, [...])"
+    use = 'denoisight.create_images(model, ["a red box"])'
+    if recipe.tasks:
+        use = f'model.predict("photo.jpg", task="{recipe.tasks[0]}").save("out")'
     return (
         f"---\nlibrary_name: denoisight\ntags: [diffusion, {learnt}]\n---\n"
         f"# {learnt} by {recipe.route}\n\n"

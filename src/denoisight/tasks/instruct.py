@@ -42,23 +42,11 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "mark the thing that stands out",
         "show the most salient thing in the image",
     ),
-    "parts": (
-        "label every pixel with its part",
-        "predict the parts of the objects in this picture",
-        "which part is each pixel of",
-        "paint every part in its colour",
-    ),
     "instances": (
         "separate all objects in this image",
         "find every single thing in this picture",
         "show each object by itself",
         "predict the instances in this image",
-    ),
-    "detection": (
-        "detect all objects in this image",
-        "draw a box around every object",
-        "where are the objects in this picture",
-        "find the box of each thing",
     ),
     "referring": (
         "segment {text}",

@@ -24,7 +24,7 @@ from ..annotations import Batch
 from ..errors import DenoisightError
 from ..runtime import mend, write_text
 from .checkpoint import latest, load_checkpoint, prune, save_checkpoint
-from .ema import swapped_in
+from .ema import swapped_in, trained
 from .loop import NotFinite, Record, fit, warmup_cosine
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Run:
             lr=warmup_cosine(self.lr, self.warmup, self.progress),
             clip=self.clip,
             accumulate=self.accumulate,
-            after=lambda: average.step(module.parameters()),
+            after=lambda: average.step(trained(module)),
             check_every=self.log_every,
         )
         with signals() as caught, bar:

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
 from denoisight.errors import RecipeError
+from denoisight.models.embedded import Network, embedded_folder
+from denoisight.models.folder import read_config
 from denoisight.recipes import RECIPES
 from denoisight.recipes.base import Recipe, override
 
@@ -39,3 +43,11 @@ def test_a_change_deep_inside_keeps_its_neighbours() -> None:
     changed = override(Recipe(), {"optim": {"lr": 1e-5}})
     assert changed.optim.lr == 1e-5
     assert changed.optim.ema == Recipe().optim.ema
+
+
+def test_the_shipped_models_own_recipe_is_kept() -> None:
+    """`--recipe embedded` has moved on; the file tells how the weights in the package were made."""
+    written = yaml.safe_load((Path(__file__).parents[3] / "studies" / "embedded" / "first.yaml").read_text())
+    recipe = override(RECIPES["embedded"](), written)
+    assert recipe.tasks == ("depth", "normals", "semantic") and recipe.teaching == Recipe().teaching
+    assert Network.model_validate(recipe.network) == read_config(embedded_folder()).network
