@@ -157,5 +157,6 @@ class ClipPrompts(Prompts):
         return tokens.input_ids
 
     def excess(self, prompt: str) -> str:
+        ids = self.tokenizer(prompt, verbose=False).input_ids
         # Two places are taken by the marks of start and end.
-        return self.tokenizer.decode(self.tokenizer(prompt).input_ids[self.tokenizer.model_max_length - 1 : -1])
+        return self.tokenizer.decode(ids[self.tokenizer.model_max_length - 1 : -1])

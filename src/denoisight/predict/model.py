@@ -129,7 +129,7 @@ class Model:
         asked = f"{name!r} by {route}" if route else repr(name)
         raise UsageError(
             f"Model {self.name!r} cannot predict {asked}; it learnt {', '.join(learnt) or 'nothing'}. "
-            f"Teach it with: denoisight train {name} --data DIR"
+            f"Teach it with: denoisight train {name} --model {self.name} --data DIR"
         )
 
     def predict(
