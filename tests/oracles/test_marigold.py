@@ -148,7 +148,7 @@ def test_what_a_stock_folder_cannot_be_is_told(folders: dict[str, Path], tmp_pat
 
 def test_stable_diffusion_must_be_taught_to_perceive(folders: dict[str, Path]) -> None:
     model = load(folders["create"], "cpu")
-    with pytest.raises(UsageError, match="denoisight train depth --model"):
+    with pytest.raises(UsageError, match="denoisight train depth --model FOLDER"):
         model.predict(image(), "depth")
     with pytest.raises(UsageError, match="leave out"):
         create_images(model, ["a very long prompt of letters"])

@@ -38,11 +38,11 @@ def train(
     Parameters
     ----------
     task
-        What to learn: depth, normals, semantic; several with commas.
+        What to learn: depth, normals, semantic, referring, instances, saliency, boundary; several with commas.
     out
         The run's folder (default: runs/TASK).
     recipe
-        What to begin with: adapt, or embedded to make the shipped model again.
+        What to begin with: adapt; embedded for one new network of all roles; embedded-create for one that only creates.
     config
         A YAML file of changes to the recipe, as `denoisight config show` prints it.
     resume

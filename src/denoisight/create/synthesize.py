@@ -116,7 +116,7 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
     if not model.parts.config.creates:
         raise UsageError(
             f"Model {model.name!r} never learnt to create images; "
-            "teach it with: denoisight train --recipe embedded --teaching.create 0.25"
+            "teach it with: denoisight train --recipe embedded-create"
         )
     backbone, side = model.parts.backbone, model.parts.config.resolution
     backbone.text.check([*prompts, how.negative])

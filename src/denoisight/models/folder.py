@@ -123,10 +123,10 @@ def from_stock(folder: Path, config: ModelConfig | None = None, heads_for: dict[
 
 def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = torch.float32) -> None:
     """Write the folder whole or not at all, weights in `dtype`."""
+    config, modules = parts.config, dict(parts.modules().items())
+    if config.stock and dtype != torch.float32:
+        raise UsageError(f"A {config.stock} folder was asked for in {dtype}; it can be saved in fp32 only.")
     with whole_folder(folder) as new:
-        config, modules = parts.config, dict(parts.modules().items())
-        if config.stock and dtype != torch.float32:
-            raise UsageError(f"A {config.stock} folder was asked for in {dtype}; it can be saved in fp32 only.")
         if config.stock:
             save_stock(parts.backbone, config.stock, config.spacing, config.steps, config.resolution, new)
             del modules["unet"], modules["text"]
@@ -138,7 +138,7 @@ def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = 
                 new / "unet" / "diffusion_pytorch_model.safetensors" if name == "unet" else new / f"{name}.safetensors"
             )
             save_file(weights, target, metadata={"format": "pt"})
-        (new / "model.json").write_text(parts.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (new / "model.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (new / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -127,9 +127,11 @@ class Model:
             return self.reads[name], "readout"
         learnt = [f"{n} (denoise)" for n in self.denoises] + [f"{n} (readout)" for n in self.reads]
         asked = f"{name!r} by {route}" if route else repr(name)
+        # A folder's model does not know where it lies.
+        model = self.name if self.name in SHIPPED else "FOLDER"
         raise UsageError(
             f"Model {self.name!r} cannot predict {asked}; it learnt {', '.join(learnt) or 'nothing'}. "
-            f"Teach it with: denoisight train {name} --model {self.name} --data DIR"
+            f"Teach it with: denoisight train {name} --model {model} --data DIR"
         )
 
     def predict(

@@ -37,7 +37,6 @@ from ..train.optimizers import make_optimizer
 from ..train.run import Run
 from ..train.validate import validate
 from .base import Recipe
-from .base import Teaching as RecipeTeaching
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +161,7 @@ def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], 
 
 def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     """Training samples, and the validation images by which the best model is chosen."""
-    if recipe.route == "readout" and recipe.teaching != RecipeTeaching():
+    if recipe.route == "readout" and recipe.teaching != Recipe().teaching:
         raise RecipeError("`teaching` is of networks that denoise; leave it out, or take --route denoise.")
     if not recipe.tasks and not recipe.teaching.create:
         raise RecipeError(f"No task to train; name some of: {', '.join(TASKS)}.")
