@@ -13,6 +13,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .annotations import Annotation, Batch, Boxes, Depth, Labels, Mask, Normals, Query, Sample
+    from .create.edit import edit_images
     from .create.synthesize import create_images
     from .data.open import open_data
     from .errors import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "annotations": ("Annotation", "Batch", "Boxes", "Depth", "Labels", "Mask", "Normals", "Query", "Sample"),
+    "create.edit": ("edit_images",),
     "create.synthesize": ("create_images",),
     "data.open": ("open_data",),
     "errors": (
@@ -69,6 +71,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "create_images",
+    "edit_images",
     "load",
     "open_data",
 ]

@@ -10,12 +10,18 @@ from diffusers import (
     DDIMScheduler,
     MarigoldDepthPipeline,
     MarigoldNormalsPipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-PIPELINES = {"depth": MarigoldDepthPipeline, "normals": MarigoldNormalsPipeline, "create": StableDiffusionPipeline}
+PIPELINES = {
+    "depth": MarigoldDepthPipeline,
+    "normals": MarigoldNormalsPipeline,
+    "create": StableDiffusionPipeline,
+    "edit": StableDiffusionInstructPix2PixPipeline,
+}
 
 SCHEDULER = {
     "beta_start": 0.00085,
@@ -59,7 +65,7 @@ def stock_folder(folder: Path, kind: str, tiny_vae: bool = False, **scheduler: A
             if module is not None:
                 torch.nn.init.normal_(module.weight, std=0.5)
     more = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    if kind != "create":
+    if kind in ("depth", "normals"):
         more = {"prediction_type": kind, "default_denoising_steps": 4, "default_processing_resolution": 0}
     PIPELINES[kind](
         unet=unet, vae=vae, text_encoder=clip, tokenizer=_tokenizer(folder),

@@ -31,3 +31,30 @@ def classifier_free(
         return clean + weight * (clean - negative)
 
     return guided
+
+
+def two_way(
+    denoiser: Denoiser,
+    image_cond: Any,
+    empty_cond: Any,
+    weight: float,
+    image_weight: float,
+    *,
+    join: Callable[[Any, Any], Any],
+) -> Denoiser:
+    """Steer towards the words and, by a weight of its own, towards the image (Brooks et al. 2023, equation 3).
+
+    With x(c) the clean estimate: `x(cond) + w_T (x(cond) - x(image_cond)) + w_I (x(image_cond) - x(empty_cond))`, where
+    `image_cond` has the image but not the words, and `empty_cond` neither. The paper's scales s are w + 1. Weights of 0
+    are no guidance and return the denoiser itself; `join` is that of `classifier_free`.
+    """
+    if weight == 0 and image_weight == 0:
+        return denoiser
+
+    def guided(x: Tensor, level: Level, cond: Any) -> Tensor:
+        thrice = Level(*(torch.cat([part] * 3) for part in level))
+        conds = join(join(cond, image_cond), empty_cond)
+        clean, image, empty = denoiser(torch.cat([x] * 3), thrice, conds).chunk(3)
+        return clean + weight * (clean - image) + image_weight * (image - empty)
+
+    return guided

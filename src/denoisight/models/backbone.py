@@ -23,7 +23,9 @@ class LatentSpace(Protocol):
     channels: int
     stride: int
 
-    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]: ...
+    def encode(self, pixels: Float[Tensor, "b 3 h w"], scaled: bool = True) -> Float[Tensor, "b c h2 w2"]:
+        """`scaled=False` leaves them in the autoencoder's own scale."""
+        ...
 
     def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]: ...
 
@@ -51,10 +53,19 @@ class Condition:
 class Backbone(nn.Module):
     """One conditional denoiser: latent space, U-Net, text encoder, noise schedule and what the U-Net predicts.
 
-    Calling it is the plain network pass; `denoise` is the contract `(x, level, cond) -> clean x`.
+    Calling it is the plain network pass; `denoise` is the contract `(x, level, cond) -> clean x`. `edits` says that the
+    network takes the image as InstructPix2Pix does: after the noisy latents, and unscaled.
     """
 
-    def __init__(self, unet: nn.Module, text: Prompts, latents: LatentSpace, schedule: Schedule, predicts: str) -> None:
+    def __init__(
+        self,
+        unet: nn.Module,
+        text: Prompts,
+        latents: LatentSpace,
+        schedule: Schedule,
+        predicts: str,
+        edits: bool = False,
+    ) -> None:
         super().__init__()
         prediction.require_defined(predicts, schedule)
         self.unet = unet
@@ -62,6 +73,7 @@ class Backbone(nn.Module):
         self.latents = latents
         self.schedule = schedule
         self.predicts = predicts
+        self.edits = edits
 
     @property
     def device(self) -> torch.device:
@@ -80,14 +92,15 @@ class Backbone(nn.Module):
         words = self.text(prompts)
         if images is None:
             return Condition(words.new_zeros(len(words), self.latents.channels, 1, 1), words)
-        return Condition(self.latents.encode(images * 2 - 1), words)
+        return Condition(self.latents.encode(images * 2 - 1, scaled=not self.edits), words)
 
     def forward(self, x: Float[Tensor, "b c h w"], level: Level, cond: Condition) -> Float[Tensor, "b c h w"]:
-        """The U-Net's own output. The image comes first among the input channels, as in Marigold; a network that has
-        no channels for one only creates."""
+        """The U-Net's own output. The image comes first among the input channels, as in Marigold, or last where the
+        network edits; one that has no channels for an image only creates."""
         parts = [x]
         if self.unet.config.in_channels > x.shape[1]:
-            parts = [cond.image.expand(*cond.image.shape[:2], *x.shape[2:]), x]
+            image = cond.image.expand(*cond.image.shape[:2], *x.shape[2:])
+            parts = [x, image] if self.edits else [image, x]
         joined = torch.cat(parts, dim=1).to(cond.image.dtype)
         return self.unet(joined, level.t, cond.text).sample
 

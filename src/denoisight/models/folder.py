@@ -100,7 +100,7 @@ def with_heads(config: ModelConfig, backbone: Backbone, heads_for: dict[str, int
 
 
 def from_stock(folder: Path, config: ModelConfig | None = None, heads_for: dict[str, int] | None = None) -> Parts:
-    """A plain diffusers folder: Marigold perceives its one task, Stable Diffusion creates.
+    """A plain diffusers folder: Marigold perceives its one task, Stable Diffusion creates, InstructPix2Pix edits.
 
     `config` is what we wrote down beside it, if we saved it. Raises `WeightsError` naming what does not fit.
     """
@@ -114,7 +114,7 @@ def from_stock(folder: Path, config: ModelConfig | None = None, heads_for: dict[
         resolution=stock.resolution,
         # Marigold is never told what to do: its prompt is empty.
         denoises=(TaskEntry(name=task, prompt="", clip=task == "normals"),) if task else (),
-        creates=not task,
+        creates=not task and not stock.family.edits,
     )
     parts = with_heads(told, stock.backbone, heads_for)
     parts.modules().eval()

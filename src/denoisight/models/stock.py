@@ -1,4 +1,4 @@
-"""Folders of plain diffusers: Marigold's and Stable Diffusion's, opened as parts and written back as they were.
+"""Folders of plain diffusers (Marigold, Stable Diffusion, InstructPix2Pix), opened as parts and written back.
 
 Only components of known classes are built, by this program's own imports: a folder names classes, and no code that it
 may bring or name is run.
@@ -38,18 +38,20 @@ PREDICTS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 @dataclass(frozen=True)
 class Family:
-    """What sets one stock pipeline apart: the task it perceives ("" where it creates), the width of its network's
-    input in multiples of the latents' channels, and whether prompts are padded."""
+    """What sets one stock pipeline apart: the task it perceives ("" for none), the width of its network's input in
+    multiples of the latents' channels, whether prompts are padded, and whether it edits images by instructions."""
 
     task: str
     width: int
     padded: bool
+    edits: bool = False
 
 
 FAMILIES = {
     "MarigoldDepthPipeline": Family("depth", 2, padded=False),
     "MarigoldNormalsPipeline": Family("normals", 2, padded=False),
     "StableDiffusionPipeline": Family("", 1, padded=True),
+    "StableDiffusionInstructPix2PixPipeline": Family("", 2, padded=True, edits=True),
 }
 
 
@@ -102,14 +104,13 @@ def open_stock(folder: Path) -> Stock:
     if family.task and told.get("_class_name") != "DDIMScheduler":
         log.warning("%s steps by %s; denoisight takes DDIM in its place.", folder, told.get("_class_name"))
     try:
-        backbone = Backbone(
-            unet, ClipPrompts(clip, tokenizer, family.padded), latents, read_schedule(told), _predicts(told)
-        )  # fmt: skip
+        words = ClipPrompts(clip, tokenizer, family.padded)
+        backbone = Backbone(unet, words, latents, read_schedule(told), _predicts(told), family.edits)
     except DenoisightError as error:
         raise WeightsError(f"{folder / 'scheduler'} cannot be followed: {error}") from error
     steps, resolution = index.get("default_denoising_steps"), index.get("default_processing_resolution")
     native = unet.config.sample_size * latents.stride if isinstance(unet.config.sample_size, int) else 512
-    return Stock(backbone.eval(), name, _spacing(told), steps or (25 if family.width == 1 else 4), resolution or native)
+    return Stock(backbone.eval(), name, _spacing(told), steps or (4 if family.task else 25), resolution or native)
 
 
 def save_stock(backbone: Backbone, name: str, spacing: str, steps: int, resolution: int, folder: Path) -> None:

@@ -293,7 +293,7 @@ def load(name: str | Path, device: str = "auto", dtype: str = "fp32") -> Model:
     if not (folder / "model.json").exists() and not is_stock(folder):
         raise WeightsError(
             f"No model at {str(name)!r}: expected {' or '.join(map(repr, SHIPPED))}, a folder with model.json, "
-            "a diffusers folder of Marigold or Stable Diffusion, or a run folder with model/."
+            "a diffusers folder of Marigold, Stable Diffusion or InstructPix2Pix, or a run folder with model/."
         )
     try:
         told = read_config(folder).reads if (folder / "model.json").exists() else ()

@@ -227,6 +227,11 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
 def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None) -> Parts:
     """A stock model that shall perceive by denoising is, or becomes, Marigold-shaped; its own task has no prompt."""
     names = [entry.name for entry in config.denoises]
+    if start.backbone.edits and (names or config.creates):
+        raise RecipeError(
+            "An InstructPix2Pix folder can only be read out so far; add --route readout, or start from the Stable "
+            "Diffusion folder that it was made of."
+        )
     if names and config.creates:
         raise RecipeError(
             f"A {start.config.stock} folder learns to perceive or to create, not both; leave out --teaching.create."
