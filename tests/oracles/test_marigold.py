@@ -37,7 +37,7 @@ def latents() -> torch.Tensor:
 
 
 def theirs(folder: Path, kind: str, steps: int = STEPS, **scheduler: object) -> np.ndarray:
-    pipe = PIPELINES[kind].from_pretrained(folder)
+    pipe = PIPELINES[kind].from_pretrained(folder, torch_dtype=torch.float32)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, **scheduler)
     pipe.set_progress_bar_config(disable=True)
     made = pipe(
@@ -85,6 +85,21 @@ def test_what_is_saved_opens_in_the_stock_class(folders: dict[str, Path], kind: 
     load(folders[kind], "cpu").save_pretrained(tmp_path / "ours")
     np.testing.assert_allclose(theirs(tmp_path / "ours", kind), theirs(folders[kind], kind), atol=1e-5)
     np.testing.assert_allclose(ours(tmp_path / "ours", kind), theirs(folders[kind], kind), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_half_the_precision_is_half_the_file(folders: dict[str, Path], dtype: str, tmp_path: Path) -> None:
+    """Saved small, opened in float32 by both, and the live model is left as it was."""
+    model = load(folders["depth"], "cpu")
+    model.save_pretrained(tmp_path / "half", dtype=dtype)
+    for part in ("unet", "vae"):
+        whole, half = (f / part / "diffusion_pytorch_model.safetensors" for f in (folders["depth"], tmp_path / "half"))
+        assert half.stat().st_size < 0.7 * whole.stat().st_size
+    answer = ours(tmp_path / "half", "depth")
+    np.testing.assert_allclose(answer, theirs(tmp_path / "half", "depth"), atol=1e-4)
+    off = np.abs(answer - theirs(folders["depth"], "depth")).max()
+    assert 0 < off < 0.05
+    assert {p.dtype for p in model.parts.backbone.parameters()} == {torch.float32}
 
 
 def test_the_comparison_can_fail(folders: dict[str, Path]) -> None:
@@ -138,9 +153,6 @@ def test_start_latents_must_fit(folders: dict[str, Path]) -> None:
 
 
 def test_what_a_stock_folder_cannot_be_is_told(folders: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="fp32 only"):
-        load(folders["depth"], "cpu").save_pretrained(tmp_path / "half", dtype="fp16")
-    assert not (tmp_path / "half").exists()
     both = Recipe(tasks=("depth",), data="scenes:8", model=str(folders["create"]), teaching=Teaching(create=0.5))
     with pytest.raises(RecipeError, match="not both"):
         train(both, tmp_path / "run", quiet=True)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..diffusion.schedule import SCHEDULES
-from ..errors import DenoisightError, UsageError, WeightsError, pick
+from ..errors import DenoisightError, WeightsError, pick
 from ..runtime import whole_folder
 from .backbone import Backbone
 from .embedded import Network, build
@@ -124,11 +124,9 @@ def from_stock(folder: Path, config: ModelConfig | None = None, heads_for: dict[
 def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = torch.float32) -> None:
     """Write the folder whole or not at all, weights in `dtype`."""
     config, modules = parts.config, dict(parts.modules().items())
-    if config.stock and dtype != torch.float32:
-        raise UsageError(f"A {config.stock} folder was asked for in {dtype}; it can be saved in fp32 only.")
     with whole_folder(folder) as new:
         if config.stock:
-            save_stock(parts.backbone, config.stock, config.spacing, config.steps, config.resolution, new)
+            save_stock(parts.backbone, config.stock, config.spacing, config.steps, config.resolution, new, dtype)
             del modules["unet"], modules["text"]
         else:
             parts.backbone.unet.save_config(new / "unet")

@@ -6,6 +6,7 @@ may bring or name is run.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Sequence
@@ -89,7 +90,8 @@ def open_stock(folder: Path) -> Stock:
         raise WeightsError(f"{folder / 'vae'} is a {kind}; denoisight opens {' and '.join(AUTOENCODERS)}.")
     unet = _load(UNet2DConditionModel, folder / "unet")
     latents = AutoencoderLatents(_load(AUTOENCODERS[kind], folder / "vae"))
-    clip = _load(CLIPTextModel, folder / "text_encoder").requires_grad_(False)
+    # transformers opens weights in the precision that they were saved in, diffusers in float32.
+    clip = _load(CLIPTextModel, folder / "text_encoder").float().requires_grad_(False)
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
@@ -113,8 +115,12 @@ def open_stock(folder: Path) -> Stock:
     return Stock(backbone.eval(), name, _spacing(told), steps or (4 if family.task else 25), resolution or native)
 
 
-def save_stock(backbone: Backbone, name: str, spacing: str, steps: int, resolution: int, folder: Path) -> None:
-    """Write a folder that the stock class `name` opens, whose answers under DDIM are ours."""
+def save_stock(
+    backbone: Backbone, name: str, spacing: str, steps: int, resolution: int, folder: Path, dtype: torch.dtype
+) -> None:
+    """Write a folder that the stock class `name` opens, whose answers under DDIM are ours; weights in `dtype`."""
+    if dtype != next(backbone.parameters()).dtype:
+        backbone = copy.deepcopy(backbone).to("cpu", dtype)
     family, text = FAMILIES[name], backbone.text
     assert isinstance(text, ClipPrompts) and isinstance(backbone.latents, AutoencoderLatents)
     parts = {
