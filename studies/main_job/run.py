@@ -69,16 +69,20 @@ def run(name: str, commands: list[list[str]]) -> None:
 
 
 def write_tables() -> None:
-    """Between the markers of the README: per protocol and task, the deciding scores with their intervals."""
+    """Put the tables between the markers of the README."""
+    before, _, rest = README.read_text(encoding="utf-8").partition("<!-- scores -->\n")
+    _, _, after = rest.partition("<!-- end of scores -->")
+    README.write_text(f"{before}<!-- scores -->\n{tables()}<!-- end of scores -->{after}", encoding="utf-8")
+
+
+def tables() -> str:
+    """Per protocol and task, the deciding scores of the committed results with their intervals."""
     parts = []
     for name in CASES:
         results = [r.model_copy(update={"metrics": _few(r.metrics), "scores": _only(r.scores)}) for r in _read(name)]
-        tables = [replace(table, note="") for table in score_tables(results, BASELINES) if table.rows]
-        parts += [f"**{table.title}**\n\n{markdown(table)}" for table in tables]
-    parts.append(f"{NOTE}\n")
-    before, _, rest = README.read_text(encoding="utf-8").partition("<!-- scores -->\n")
-    _, _, after = rest.partition("<!-- end of scores -->")
-    README.write_text(f"{before}<!-- scores -->\n{chr(10).join(parts)}<!-- end of scores -->{after}", encoding="utf-8")
+        shown = [replace(table, note="") for table in score_tables(results, BASELINES) if table.rows]
+        parts += [f"**{table.title}**\n\n{markdown(table)}" for table in shown]
+    return "\n".join([*parts, f"{NOTE}\n"])
 
 
 def _read(name: str):

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from denoisight.create.edit import edit_images
+from denoisight.create.synthesize import create_images
 from denoisight.diffusion.noise import gaussian
 from denoisight.errors import RecipeError, UsageError
 from denoisight.predict.model import Model, load
@@ -74,12 +76,22 @@ def test_the_comparison_can_fail(folder: Path) -> None:
     assert (ours(load(folder, "cpu"), negative="") - stock).abs().max() > 1e-3
 
 
+def test_photographs_come_by_path_and_keep_their_name(folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (96, 64), (200, 30, 30)).save(tmp_path / "photo.png")
+    (made,) = edit_images(load(folder, "cpu"), [tmp_path / "photo.png"], ["a"], steps=1)
+    assert made.key == "photo" and made.image.shape == (3, 64, 96)
+
+
 def test_what_editing_cannot_be_is_told(folder: Path, tmp_path: Path) -> None:
     model = load(folder, "cpu")
     with pytest.raises(UsageError, match="one for each"):
         edit_images(model, [image()], [])
     with pytest.raises(UsageError, match="0 for none"):
         edit_images(model, [image()], ["a"], guidance=-1)
+    with pytest.raises(UsageError, match="edits images but creates none"):
+        create_images(model, ["a"])
+    with pytest.raises(UsageError, match="--route readout"):
+        model.predict(image(), "depth")
     with pytest.raises(UsageError, match="does not edit"):
         edit_images(load("embedded", "cpu"), [image()], ["a"])
     for learns in ({"tasks": ("depth",)}, {"teaching": Teaching(create=1.0)}):

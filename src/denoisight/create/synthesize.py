@@ -14,6 +14,7 @@ from torch import Tensor
 from ..annotations import Query, Sample
 from ..diffusion.guidance import classifier_free
 from ..diffusion.noise import add_noise, fresh_noise, gaussian
+from ..diffusion.prediction import Denoiser
 from ..diffusion.samplers import SAMPLERS
 from ..errors import UsageError, pick
 from ..models.backbone import Backbone, Condition
@@ -83,12 +84,28 @@ def synthesize(
         start = noise_level
     negatives = backbone.condition(None, [negative] * len(prompts))
     denoiser = classifier_free(backbone.denoise, negatives, guidance, join=Condition.join)
-    cond, fresh = backbone.condition(None, prompts), fresh_noise(shape, seeds)
+    cond = backbone.condition(None, prompts)
+    return walk(backbone, denoiser, x, cond, seeds, sampler=sampler, steps=steps, start=start, **walking)
+
+
+def walk(
+    backbone: Backbone,
+    denoiser: Denoiser,
+    x: Float[Tensor, "b c h w"],
+    cond: Condition,
+    seeds: Sequence[int],
+    *,
+    sampler: str,
+    steps: int,
+    **walking: Any,
+) -> Float[Tensor, "b 3 h2 w2"]:
+    """Images in [0, 1] at the end of a sampler's walk from the latents `x`; the seeds fix what noise it adds."""
+    fresh = fresh_noise(x.shape[1:], seeds)
     for step in pick(SAMPLERS, sampler, "sampler")(
-        denoiser, x, cond, backbone.schedule, steps, start=start, noise=fresh, **walking
-    ):
+        denoiser, x, cond, backbone.schedule, steps, noise=fresh, **walking
+    ):  # fmt: skip
         x = step.x
-    return (latents.decode(x.to(like)).float() / 2 + 0.5).clamp(0, 1)
+    return (backbone.latents.decode(x.to(cond.image)).float() / 2 + 0.5).clamp(0, 1)
 
 
 def create_images(
@@ -113,6 +130,11 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
 
     Raises `UsageError` where the model never learnt to create, or a prompt is longer than it can take.
     """
+    if model.parts.backbone.edits:
+        raise UsageError(
+            f"Model {model.name!r} edits images but creates none; call denoisight.edit_images with it, or give the "
+            "Stable Diffusion folder that it was made of."
+        )
     if not model.parts.config.creates:
         raise UsageError(
             f"Model {model.name!r} never learnt to create images; "
