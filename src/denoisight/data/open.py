@@ -23,12 +23,13 @@ def open_data(
     *,
     size: tuple[int, int] = (64, 64),
     seed: int = 0,
+    annotated: bool = True,
 ) -> Reader:
     """Open `spec`: a folder, reader:folder, scenes, scenes:N, or a folder's name in the data folder that the
     environment names as DENOISIGHT_DATA_DIR (or BASE_DATA_DIR). Without N, scenes are all of their split.
 
     `split` is train, val, test or all. `truths` are those that every sample must have (none: all that are
-    there). `size` (height, width) and `seed` are for scenes alone. Raises `DataError` where there is no such
+    there). `size` (height, width), `seed` and whether they are `annotated` at all are for scenes alone. Raises `DataError` where there is no such
     data, or no pairs in it.
     """
     spec = str(spec)
@@ -36,7 +37,7 @@ def open_data(
         return open_folder(Path(spec), split, truths)
     name, colon, rest = spec.partition(":")
     if name == "scenes":
-        return Procedural(Scenes(split, _count(rest) if colon else None, size, seed))
+        return Procedural(Scenes(split, _count(rest) if colon else None, size, seed, annotated))
     if colon:
         return pick(READERS, name, "reader").read(_folder(rest), split, truths)
     return open_folder(_folder(spec), split, truths)

@@ -73,6 +73,15 @@ def output_from(
     return target(kind, clean, noise_from(clean, x, level), level)
 
 
+def velocity_weight(kind: str, level: Level) -> Float[Tensor, "b"]:
+    """What turns this kind's squared error into that of the velocity, which all levels make about equally large.
+
+    In x0 it is 1 / sigma^2, or SNR + 1 (Salimans and Ho, ICLR 2022, section 4). Infinite at the clean point for "x0".
+    """
+    a, b = _mixture(kind, level.alpha, level.sigma)
+    return (a * level.alpha - b * level.sigma) ** -2
+
+
 def denoiser(network: Denoiser, kind: str) -> Denoiser:
     """Wrap `network(x, level, cond) -> output of this kind` into `(x, level, cond) -> clean x`."""
     pick(KINDS, kind, "prediction kind")

@@ -63,6 +63,7 @@ class Teaching(Part):
 
     create: Share = 0.0
     passes: Natural = 0
+    weights: dict[str, Annotated[float, Field(gt=0)]] = {}
     drop: Annotated[float, Field(ge=0, le=1 / 3)] = 0.0
     paraphrase: Share = 0.0
 

@@ -18,12 +18,12 @@ def embedded(tasks: tuple[str, ...] = TASKS, data: str = "") -> Recipe:
         tasks=tasks or TASKS,
         data=data or SCENES,
         model="new",
-        network={"words": 591, "text_length": 32, "attends": 2, "pooled": True},
+        network={"widths": (64, 96, 128), "words": 598, "text_length": 32, "attends": 2, "pooled": True},
         steps=40000,
         max_time="92m",
         batch=12,
         res=64,
-        noise=Noise(schedule="scaled-linear", predicts="x0", timesteps="ct"),
+        noise=Noise(schedule="scaled-linear-zero-terminal", predicts="x0", timesteps="ct", rho=0.4),
         teaching=Teaching(create=0.25, passes=4, drop=0.05, paraphrase=0.3),
         optim=Optim(name="muon", lr=2e-3, warmup=200, ema=0.999),
         augment=Augmentation(flip=0.5, crop=1.0, colour=0.0),
@@ -45,7 +45,7 @@ def embedded_create(tasks: tuple[str, ...] = (), data: str = "") -> Recipe:
         update={
             "recipe": "embedded-create",
             "tasks": (),
-            "batch": 24,
+            "batch": 96,
             "teaching": Teaching(create=1.0, drop=0.05),
         }
     )

@@ -171,7 +171,7 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
         )
     truths = [make_tasks([name], ("any",))[0].truth for name in recipe.tasks]
     size = (recipe.res or 64,) * 2
-    reader = open_data(recipe.data, "train", truths, size=size)
+    reader = open_data(recipe.data, "train", truths, size=size, annotated=bool(truths))
     if recipe.labels:
         reader = subset(reader, recipe.labels)
     name = "scenes" if recipe.data.startswith("scenes") else recipe.data

@@ -5,8 +5,8 @@ Objectives are modules, so that engines can wrap their forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..annotations import Batch
 from ..diffusion import prediction, timesteps
 from ..diffusion.noise import add_noise, gaussian
+from ..diffusion.schedule import Level
 from ..models.backbone import Backbone, Condition
 from ..models.folder import Parts
 from ..predict.readout import head_outputs
@@ -29,12 +30,14 @@ class Teaching:
 
     create: the share of passes that make the image itself from its caption, with an empty image condition.
     passes: how many passes an image takes in a step, its roles drawn anew each time; 0 takes every task once.
+    weights: how often a task is drawn, in relation to the others; 1 where it is not named.
     drop: the chance to drop the words, the image, and both: each as often (Brooks et al., CVPR 2023, section 3.2.1).
     paraphrase: the chance to ask for a task in one of the many ways of `tasks.instruct`.
     """
 
     create: float = 0.0
     passes: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
     drop: float = 0.0
     paraphrase: float = 0.0
 
@@ -42,13 +45,17 @@ class Teaching:
 CREATE = "create"
 """The role, beside the tasks, of making the image itself."""
 
+MOST_VELOCITY_WEIGHT = 25.0
+"""The bound on the weight of creation's cleanest levels; reached where sigma = 0.2."""
+
 
 class DenoiseObjective(nn.Module):
     """Recover each role's canvas from its noised latents, given the image and the role's words.
 
     The roles are the tasks, and creation, whose canvas is the image and whose condition is the caption alone.
     The loss is the mean squared error in the network's own kind of prediction, over valid latents, at
-    timesteps drawn from `law` (probabilities over 0..T-1), in creation uniformly. Every image is encoded once.
+    timesteps drawn from `law` (probabilities over 0..T-1). Creation is as much about the last details as about the
+    layout: its timesteps are drawn uniformly and its error is that of the velocity. Every image is encoded once.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class DenoiseObjective(nn.Module):
         output = backbone(add_noise(clean, noise, level), level, cond)
         aim = prediction.target(backbone.predicts, clean, noise, level)
 
-        error = torch.where(valid, (output - aim) ** 2, 0.0)
+        error = torch.where(valid, (output - aim) ** 2, 0.0) * self._weights(roles, len(batch.keys), level)
         parts = zip(roles, error.chunk(len(roles)), valid.chunk(len(roles)), strict=True)
         losses = {role: e.sum() / v.sum().clamp(min=1) for role, e, v in parts}
         return {"loss": torch.stack(list(losses.values())).mean(), **losses}
@@ -88,9 +95,15 @@ class DenoiseObjective(nn.Module):
         names = [*self.tasks, *([CREATE] if share else [])]
         if not self.teaching.passes:
             return names
-        weights = torch.tensor([(1 - share) / max(len(self.tasks), 1)] * len(self.tasks) + ([share] if share else []))
-        drawn = timesteps.draw(weights, self.teaching.passes, generator(seed, "roles", step))
+        told = torch.tensor([self.teaching.weights.get(name, 1.0) for name in self.tasks])
+        weights = [(1 - share) * told / told.sum(), *([torch.tensor([share])] if share else [])]
+        drawn = timesteps.draw(torch.cat(weights), self.teaching.passes, generator(seed, "roles", step))
         return [names[i] for i in sorted(set(drawn.tolist()))]
+
+    def _weights(self, roles: Sequence[str], images: int, level: Level) -> Float[Tensor, "b 1 1 1"]:
+        creating = torch.tensor([role == CREATE for role in roles for _ in range(images)], device=level.t.device)
+        weight = prediction.velocity_weight(self.backbone.predicts, level).clamp(max=MOST_VELOCITY_WEIGHT)
+        return torch.where(creating, weight, 1.0)[:, None, None, None]
 
     def _canvas(self, role: str, batch: Batch, image: Tensor) -> tuple[Tensor, Tensor]:
         if role == CREATE:

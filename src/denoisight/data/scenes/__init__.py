@@ -49,18 +49,24 @@ class Scenes(Dataset[Sample]):
     the phrase is empty and no pixel of the mask is valid.
 
     `num` limits how many items there are (the whole split when None); `size` is (height, width) in pixels.
+    Not `annotated`, they are images and captions alone, in half the time.
     Raises `UsageError` for an unknown split, `DataError` for a count or size that cannot be had.
     """
 
     def __init__(
-        self, split: str = "train", num: int | None = None, size: tuple[int, int] = (64, 64), seed: int = 0
+        self,
+        split: str = "train",
+        num: int | None = None,
+        size: tuple[int, int] = (64, 64),
+        seed: int = 0,
+        annotated: bool = True,
     ) -> None:
         indices = pick(SPLITS, split, "split")
         if num is not None and not 0 < num <= len(indices):
             raise DataError(f"Split {split!r} cannot give {num} scenes; ask for 1 to {len(indices)}.")
         if min(size) < SMALLEST_PX:
             raise DataError(f"Scenes of {size[1]}x{size[0]} pixels are too small; ask for {SMALLEST_PX} or more.")
-        self.split, self.size, self.seed = split, size, seed
+        self.split, self.size, self.seed, self.annotated = split, size, seed, annotated
         self.indices = indices[:num]
 
     def __len__(self) -> int:
@@ -71,6 +77,8 @@ class Scenes(Dataset[Sample]):
         view = render(scene, *self.size)
         seen = observe(scene, view)
         query = Query(torch.from_numpy(view.rgb), describe(scene, seen), self.key(i))
+        if not self.annotated:
+            return Sample(query, {})
         truths = annotate(scene, view, seen)
         meant = self._meant(seen, self.key(i))
         inside = truths["instances"].ids == (meant.target if meant else -1)  # type: ignore[attr-defined]
