@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,9 @@ from torch import Tensor
 from ..annotations import Boxes, stack
 from . import Canvas
 from .centres import grid, peaks
+
+STEEP = 8.0
+"""How fast the bell over a box falls: to e^-2 in the middle of a side."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +30,19 @@ class CentreBoxes:
 
     least_peak: float = 0.3
     most: int = 64
-    most_overlap: float = 0.7
+    most_overlap: float = 0.6
 
     def encode(self, truth: Boxes, image: Float[Tensor, "*b 3 h w"]) -> Canvas:
-        xyxy = truth.xyxy.reshape(-1, *truth.xyxy.shape[-2:])
-        known = truth.valid.reshape(-1, truth.valid.shape[-1])
-        drawn = torch.stack([self._draw(b[k], truth.size) for b, k in zip(xyxy, known, strict=True)]).to(image)
-        pixels = drawn.reshape(*truth.valid.shape[:-1], *drawn.shape[1:])
+        if truth.valid.ndim == 1:
+            pixels = self._draw(truth.xyxy[truth.valid], truth.size).to(image)
+        else:
+            pixels = torch.stack([self.encode(truth[i], image[i]).pixels for i in range(len(truth.valid))])
         return Canvas(pixels, torch.ones_like(pixels[..., 0, :, :], dtype=torch.bool))
 
     def decode(self, pixels: Float[Tensor, "*b 3 h w"], image: Float[Tensor, "*b 3 h w"]) -> Boxes:
-        flat = pixels.float().reshape(-1, *pixels.shape[-3:])
-        found = stack([self._find(canvas) for canvas in flat])
-        shape = pixels.shape[:-3]
-        return replace(found, **{name: t.reshape(*shape, *t.shape[1:]) for name, t in found.tensors().items()})
+        if pixels.ndim == 3:
+            return self._find(pixels.float())
+        return stack([self.decode(p, i) for p, i in zip(pixels, image, strict=True)])
 
     def _draw(self, xyxy: Float[Tensor, "n 4"], size: tuple[int, int]) -> Float[Tensor, "3 h w"]:
         height, width = size
@@ -51,7 +53,7 @@ class CentreBoxes:
             w, h = right - left, bottom - top
             # As narrow as the box, and never narrower than a pixel, so that every box has a peak.
             dx, dy = (x - (left + right) / 2) / w.clamp(min=1), (y - (top + bottom) / 2) / h.clamp(min=1)
-            heat = torch.exp(-8 * (dx**2 + dy**2))
+            heat = torch.exp(-STEEP * (dx**2 + dy**2))
             inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
             filled = torch.stack([heat, *(torch.full_like(heat, 2 * float(s) - 1) for s in (w / width, h / height))])
             canvas = torch.where(inside, filled, canvas)
@@ -60,19 +62,22 @@ class CentreBoxes:
     def _find(self, canvas: Float[Tensor, "3 h w"]) -> Boxes:
         size = canvas.shape[-2:]
         places, scores = peaks(canvas[0], self.least_peak, self.most)
-        # Everything is read from the pixels around a peak, so that noise and the pixel grid matter less.
-        y, x = (axis + 0.5 for axis in grid(canvas[0]))
-        top = canvas[0] - F.avg_pool2d(canvas[:1], 5, 1, 2, count_include_pad=False)[0]
-        maps = torch.stack([x, y, (canvas[1] + 1) / 2 * size[1], (canvas[2] + 1) / 2 * size[0]])
-        around = F.unfold(torch.cat([maps, top[None]])[None], 3, padding=1).unflatten(1, (5, 9))[0]
-        at = around[..., places[:, 0] * size[1] + places[:, 1]]
-        weight = at[4].clamp(min=1e-3)
-        middle_x, middle_y = (at[:2] * weight).sum(1) / weight.sum(0)
-        w, h = at[2:4].median(1).values
+        rows, columns = places.unbind(1)
+        padded = F.pad(canvas[None], (1, 1, 1, 1), mode="replicate")
+        around = padded.unfold(2, 3, 1).unfold(3, 3, 1)[0, :, rows, columns]
+        shares = ((around[1:].flatten(2).median(-1).values + 1) / 2).clamp(0, 1)
+        w, h = shares * canvas.new_tensor([[size[1]], [size[0]]])
+        # The logarithm of a bell falls to both sides by how far the middle is away.
+        bell = around[0].clamp(0.01, 1).log()
+        dx = w**2 * (bell[:, 1, 2] - bell[:, 1, 0]) / (4 * STEEP)
+        dy = h**2 * (bell[:, 2, 1] - bell[:, 0, 1]) / (4 * STEEP)
+        x, y = columns + 0.5 + dx, rows + 0.5 + dy
         ends = canvas.new_tensor([size[1], size[0], size[1], size[0]])
-        xyxy = torch.stack([middle_x - w / 2, middle_y - h / 2, middle_x + w / 2, middle_y + h / 2], -1)
+        xyxy = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], -1)
         xyxy = xyxy.clamp(min=0).minimum(ends)
-        kept = _apart(xyxy, self.most_overlap)
+        # Where the middle is far away, a smaller box cuts through the bell.
+        real = ((dx.abs() < 1.5 + w / 8) & (dy.abs() < 1.5 + h / 8)).nonzero().flatten()
+        kept = real[_apart(xyxy[real], self.most_overlap)]
         ids = torch.zeros(len(kept), dtype=torch.long, device=canvas.device)
         valid = torch.ones_like(ids, dtype=torch.bool)
         return Boxes(xyxy[kept], ids, scores[kept].clamp(0, 1), valid, (size[0], size[1]))
