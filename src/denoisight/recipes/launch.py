@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def _run(recipe: Recipe, out: Path, accelerator: Accelerator, quiet: bool) -> Ru
 
 def _batches(
     recipe: Recipe, reader: Reader, parts: Parts, tasks: tuple[Task, ...], accelerator: Accelerator
-) -> Callable[[int], Iterator[Batch]]:
+) -> Callable[[int], Generator[Batch, None, None]]:
     """This process's share of the micro-batches from a step on."""
     stream = Stream(
         reader,

@@ -1,5 +1,6 @@
 """What a run starts from and what it is told of its tasks."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from denoisight.annotations import Depth
 from denoisight.data.open import open_data
 from denoisight.data.scenes import CLASSES, PARTS
-from denoisight.errors import UsageError
+from denoisight.errors import DenoisightError, UsageError
 from denoisight.predict.model import Model, load
 from denoisight.recipes.adapt import adapt
 from denoisight.recipes.base import Recipe, override
@@ -58,3 +59,10 @@ def test_codecs_of_tasks_without_a_choice_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no choice of codecs for parts"):
         train(quick("parts", model="new", codecs={"parts": "paint"}), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_fails_leaves_no_reading_process(tmp_path: Path) -> None:
+    """They heed no SIGTERM, so that a process which wanted to end would wait for them for ever."""
+    with pytest.raises(DenoisightError, match="loss became") as caught:
+        train(quick("depth", model="new", workers=1, steps=50, optim={"lr": 1e30, "clip": 1e30}), tmp_path, quiet=True)
+    assert caught.tb is not None and multiprocessing.active_children() == []
