@@ -11,7 +11,7 @@ from denoisight.create.synthesize import create_images, synthesize
 from denoisight.diffusion.noise import gaussian
 from denoisight.errors import RecipeError, UsageError, WeightsError
 from denoisight.models.stock import widen
-from denoisight.predict.model import load
+from denoisight.predict.load import load
 from denoisight.recipes.base import Augmentation, Recipe, Teaching
 from denoisight.recipes.launch import train
 from denoisight.runtime import item_seed
@@ -187,8 +187,8 @@ def damage(folder: Path, what: str) -> None:
     ("what", "says"),
     [
         ("foreign", "EvilPipeline"),
-        ("weights", "unet.*safetensors"),
-        ("half", "vae.*AutoencoderKL"),
+        ("weights", "unet holds no whole weights in safetensors .found config.json"),
+        ("half", "vae/diffusion_pytorch_model.safetensors is truncated"),
         ("channels", "8 channels.*takes 4"),
         ("schedule", "0.5"),
     ],

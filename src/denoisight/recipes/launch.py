@@ -26,7 +26,8 @@ from ..errors import DenoisightError, RecipeError, UsageError
 from ..models.embedded import Network
 from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
 from ..models.stock import FAMILIES, perceiving, widen
-from ..predict.model import Model, load, task_of
+from ..predict.load import load
+from ..predict.model import Model, task_of
 from ..runtime import pick_device, versions, world, write_json, write_text
 from ..tasks import TASKS, Task, make_tasks
 from ..tasks.instruct import INSTRUCT
@@ -206,7 +207,7 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
         raise RecipeError(
             "noise.schedule, noise.predicts and network are the model's own; set them only with --model new."
         )
-    start = load(recipe.model, device="cpu").parts
+    start = load(recipe.model, device="cpu", allow_pickle=recipe.allow_pickle).parts
     config = start.config.model_copy(
         update={
             "name": "-".join(("denoisight", *recipe.tasks)),
