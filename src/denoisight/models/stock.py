@@ -103,11 +103,7 @@ def open_stock(folder: Path, allow_pickle: bool = False) -> Stock:
     latents = AutoencoderLatents(_load(AUTOENCODERS[kind], folder / "vae", allow_pickle))
     # transformers opens weights in the precision that they were saved in, diffusers in float32.
     clip = _load(CLIPTextModel, folder / "text_encoder", allow_pickle).float().requires_grad_(False)
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        place = folder / "tokenizer"
-        raise WeightsError(f"{place} cannot be read ({_first(error)}); {again(place)}.") from error
+    tokenizer = _tokenizer(folder / "tokenizer")
     expected = family.width * latents.channels
     if unet.config.in_channels != expected:
         raise WeightsError(
@@ -246,6 +242,17 @@ def _load(kind: Any, folder: Path, allow_pickle: bool) -> Any:
         raise WeightsError(
             f"{folder} holds no whole {kind.__name__} in {shortlist(weights.names)} ({_first(error)}); {again(folder)}."
         ) from error
+
+
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    names = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    # Without them transformers makes a tokenizer that knows no words, and says nothing.
+    if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
+        raise WeightsError(f"{folder} holds neither tokenizer.json nor vocab.json with merges.txt; {again(folder)}.")
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{folder} cannot be read ({_first(error)}); {again(folder)}.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
