@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
-    from .predict.model import Model, load
+    from .predict.load import load
+    from .predict.model import Model
     from .predict.prediction import Prediction
 
 _HOMES = {
@@ -44,7 +45,8 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
-    "predict.model": ("Model", "load"),
+    "predict.load": ("load",),
+    "predict.model": ("Model",),
     "predict.prediction": ("Prediction",),
 }
 _HOME = {name: room for room, names in _HOMES.items() for name in names}

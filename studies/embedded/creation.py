@@ -24,7 +24,8 @@ from denoisight.create.synthesize import Creation
 from denoisight.data.images import read_image, write_png
 from denoisight.data.scenes import VERSION, Scenes
 from denoisight.metrics.images import kid, kid_interval
-from denoisight.predict.model import Model, load
+from denoisight.predict.load import load
+from denoisight.predict.model import Model
 from denoisight.runtime import versions, write_json
 
 FEATURES = "the judge's last layer, mean over places (128)"

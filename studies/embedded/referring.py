@@ -21,7 +21,8 @@ from denoisight.evaluate.baselines import baselines
 from denoisight.evaluate.protocols import find, open_images
 from denoisight.evaluate.results import Result
 from denoisight.evaluate.run import Candidate, Predictor, evaluate_all
-from denoisight.predict.model import Options, load
+from denoisight.predict.load import load
+from denoisight.predict.model import Options
 from denoisight.recipes.judge import TRAINING_IMAGES, predictor
 from denoisight.runtime import write_json
 

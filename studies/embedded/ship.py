@@ -17,7 +17,8 @@ from pathlib import Path
 from denoisight.data.open import open_data
 from denoisight.data.scenes import VERSION
 from denoisight.models.embedded import embedded_folder
-from denoisight.predict.model import Model, load
+from denoisight.predict.load import load
+from denoisight.predict.model import Model
 from denoisight.recipes.base import Recipe, override, read_yaml
 from denoisight.runtime import versions
 from denoisight.train.validate import validate

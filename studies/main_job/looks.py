@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from denoisight.data.images import write_png
-from denoisight.predict.model import load
+from denoisight.predict.load import load
 from denoisight.recipes.demo import TASKS, photographs, scenes
 from denoisight.render import colour, contact_sheet, to_rgb
 

@@ -23,7 +23,7 @@ LINES = [
 HEIGHT = {room: len(LINES) - i for i, line in enumerate(LINES) for room in line}
 
 NO_FILES = {"codecs", "diffusion", "metrics"}
-LIBRARIES_OF_MODELS = {"diffusers": {"models", "train"}, "transformers": {"models"}}
+LIBRARIES_OF_MODELS = {"diffusers": {"models", "train"}, "transformers": {"models"}, "huggingface_hub": {"models"}}
 FORBIDDEN = {"torchvision", "cv2", "timm", "lpips"}
 
 

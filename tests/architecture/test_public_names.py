@@ -19,7 +19,7 @@ def test_public_names_are_these_and_can_be_imported() -> None:
 
 
 def test_importing_the_package_or_the_command_imports_no_torch() -> None:
-    heavy = "{'torch', 'diffusers', 'transformers', 'pydantic'}"
+    heavy = "{'torch', 'diffusers', 'transformers', 'pydantic', 'huggingface_hub'}"
     code = f"import sys, denoisight, denoisight.cli; print(sorted({heavy} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -5,7 +5,8 @@ import pytest
 from denoisight.data.open import open_data
 from denoisight.data.scenes import CLASSES, VERSION
 from denoisight.models.embedded import embedded_folder
-from denoisight.predict.model import Model, load
+from denoisight.predict.load import load
+from denoisight.predict.model import Model
 from denoisight.train.validate import validate
 
 

@@ -11,7 +11,7 @@ from denoisight.create.synthesize import create_images, synthesize
 from denoisight.diffusion.noise import gaussian
 from denoisight.errors import RecipeError, UsageError, WeightsError
 from denoisight.models.stock import widen
-from denoisight.predict.model import load
+from denoisight.predict.load import load
 from denoisight.recipes.base import Augmentation, Recipe, Teaching
 from denoisight.recipes.launch import train
 from denoisight.runtime import item_seed
@@ -175,6 +175,10 @@ def damage(folder: Path, what: str) -> None:
     elif what == "half":
         path = folder / "vae" / "diffusion_pytorch_model.safetensors"
         path.write_bytes(path.read_bytes()[:1000])
+    elif what == "config":
+        (folder / "unet" / "config.json").write_text("[]")
+    elif what == "words":
+        (folder / "tokenizer" / "tokenizer.json").unlink()
     elif what == "channels":
         index = (folder / "model_index.json").read_text()
         (folder / "model_index.json").write_text(index.replace("MarigoldDepthPipeline", "StableDiffusionPipeline"))
@@ -187,8 +191,10 @@ def damage(folder: Path, what: str) -> None:
     ("what", "says"),
     [
         ("foreign", "EvilPipeline"),
-        ("weights", "unet.*safetensors"),
-        ("half", "vae.*AutoencoderKL"),
+        ("weights", "unet holds no whole weights in safetensors .found config.json"),
+        ("half", "vae/diffusion_pytorch_model.safetensors is truncated"),
+        ("config", "unet/config.json does not hold a JSON object"),
+        ("words", "tokenizer holds neither tokenizer.json nor vocab.json"),
         ("channels", "8 channels.*takes 4"),
         ("schedule", "0.5"),
     ],

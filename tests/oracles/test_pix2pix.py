@@ -10,7 +10,8 @@ from denoisight.create.edit import edit_images
 from denoisight.create.synthesize import create_images
 from denoisight.diffusion.noise import gaussian
 from denoisight.errors import RecipeError, UsageError
-from denoisight.predict.model import Model, load
+from denoisight.predict.load import load
+from denoisight.predict.model import Model
 from denoisight.recipes.base import Recipe, Teaching
 from denoisight.recipes.launch import train
 from denoisight.runtime import item_seed

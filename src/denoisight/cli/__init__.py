@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     quiet = bool({"-q", "--quiet"} & set(words))
     logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "urllib3", "matplotlib", "PIL", "accelerate"):
+    for noisy in ("httpx", "httpx2", "urllib3", "matplotlib", "PIL", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app(translate([word for word in words if word != "--debug"]), exit_on_error=True)

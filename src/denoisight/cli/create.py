@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 def create(
     *,
     model: str = "embedded",
+    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
     prompt: list[str] | None = None,
     prompts: Path | None = None,
     out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("created"),
@@ -36,6 +37,10 @@ def create(
 
     Parameters
     ----------
+    model
+        "embedded", a folder, a known name (sd-1.5, sd-2.1, ...) or a hub id OWNER/NAME[@REVISION].
+    allow_pickle
+        Open a model of which there are only pickles (.bin); of safetensors there is no need.
     prompt
         A caption; may be given several times.
     prompts
@@ -59,14 +64,14 @@ def create(
 
     from ..create.folder import create_folder, write_sheet
     from ..create.synthesize import Creation
-    from ..predict.model import load
+    from ..predict.load import load
 
     if threads:
         torch.set_num_threads(threads)
     how = Creation(steps, sampler, guidance, negative, seed, (res, res) if res else None, batch)
     # All captions once before any comes again, so that asking for more images later adds to the folder.
     every = captions * num
-    made = create_folder(load(model, device, precision), every, out, how)
+    made = create_folder(load(model, device, precision, allow_pickle), every, out, how)
     if not quiet:
         log.info("Created %d images in %s, %d were there.", made, out, len(every) - made)
     log.info("%s", write_sheet(out))

@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 def evaluate(
     model: str = "embedded",
     *,
+    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
     protocol: str = "",
     task: str = "all",
     data: str = "",
@@ -37,7 +38,9 @@ def evaluate(
     Parameters
     ----------
     model
-        "embedded", a model folder or a run folder.
+        "embedded", a model folder, a run folder, a known name (marigold-depth, ...) or a hub id OWNER/NAME[@REVISION].
+    allow_pickle
+        Open a model of which there are only pickles (.bin); of safetensors there is no need.
     protocol
         scenes/test, camvid-240/test, coco-refer/test, ...; without one, the folder named by --data is judged.
     task
@@ -54,7 +57,8 @@ def evaluate(
     """
     import torch
 
-    from ..predict.model import Options, load
+    from ..predict.load import load
+    from ..predict.model import Options
     from ..recipes.judge import judge
     from ..recipes.pages import evaluation_page
     from ..report.page import write_page
@@ -63,7 +67,7 @@ def evaluate(
     if threads:
         torch.set_num_threads(threads)
     judged = judge(
-        load(model, device, precision),
+        load(model, device, precision, allow_pickle),
         model,
         protocol=protocol,
         task=task,

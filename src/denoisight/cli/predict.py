@@ -18,6 +18,7 @@ def predict(
     task: str = "depth",
     out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("out"),
     model: str = "embedded",
+    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
     steps: int | None = None,
     ensemble: int = 1,
     res: int | None = None,
@@ -46,6 +47,10 @@ def predict(
     task
         depth, normals, semantic, referring, instances, saliency, boundary; several with commas; all. With instruct
         the prompt says what to do, as in --prompt "how far away is every pixel".
+    model
+        "embedded", a folder, a known name (marigold-depth, marigold-normals) or a hub id OWNER/NAME[@REVISION].
+    allow_pickle
+        Open a model of which there are only pickles (.bin); of safetensors there is no need.
     steps
         Denoising steps (default: the model's own).
     ensemble
@@ -73,13 +78,14 @@ def predict(
 
     from ..annotations import Query
     from ..data.images import read_image
-    from ..predict.model import Options, load
+    from ..predict.load import load
+    from ..predict.model import Options
     from ..predict.prediction import Prediction
     from ..tasks.instruct import INSTRUCT, understand
 
     if threads:
         torch.set_num_threads(threads)
-    asked = load(model, device, precision)
+    asked = load(model, device, precision, allow_pickle)
     names = list(asked.tasks) if task == "all" else task.split(",")
     for name in names:
         if name != INSTRUCT:

@@ -11,7 +11,8 @@ from ..diffusion.guidance import two_way
 from ..diffusion.noise import gaussian
 from ..errors import UsageError
 from ..models.backbone import Condition
-from ..predict.model import ImageLike, Model, as_query
+from ..predict.model import Model
+from ..predict.query import ImageLike, as_query
 from ..runtime import item_seed
 from .synthesize import walk
 

@@ -18,6 +18,7 @@ from ..errors import DenoisightError, WeightsError, pick
 from ..runtime import whole_folder
 from .backbone import Backbone
 from .embedded import Network, build
+from .files import again, snapshot_of
 from .heads import Heads
 from .stock import is_stock, open_stock, save_stock
 from .taps import Taps
@@ -99,15 +100,22 @@ def with_heads(config: ModelConfig, backbone: Backbone, heads_for: dict[str, int
     return Parts(config, backbone, Heads(taps.channels, taps.strides, heads_for), taps)
 
 
-def from_stock(folder: Path, config: ModelConfig | None = None, heads_for: dict[str, int] | None = None) -> Parts:
+def from_stock(
+    folder: Path,
+    config: ModelConfig | None = None,
+    heads_for: dict[str, int] | None = None,
+    allow_pickle: bool = False,
+) -> Parts:
     """A plain diffusers folder: Marigold perceives its one task, Stable Diffusion creates, InstructPix2Pix edits.
 
     `config` is what we wrote down beside it, if we saved it. Raises `WeightsError` naming what does not fit.
     """
-    stock = open_stock(folder)
+    stock = open_stock(folder, allow_pickle)
     task = stock.family.task
+    # In the hub's cache a folder is called by its commit.
+    name, _ = snapshot_of(folder) or (folder.resolve().name, "")
     told = config or ModelConfig(
-        name=folder.resolve().name,
+        name=name.rpartition("/")[2],
         stock=stock.name,
         spacing=stock.spacing,
         steps=stock.steps,
@@ -150,12 +158,15 @@ def read_config(folder: Path) -> ModelConfig:
         raise WeightsError(f"{folder / 'model.json'} cannot be read as a model of format {FORMAT}: {error}") from error
 
 
-def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None) -> Parts:
-    """Open a saved model in float32 on the CPU, in evaluation mode. Raises `WeightsError` naming the bad file."""
+def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None, allow_pickle: bool = False) -> Parts:
+    """Open a saved model in float32 on the CPU, in evaluation mode. Raises `WeightsError` naming the bad file.
+
+    `allow_pickle` is for stock folders that hold no safetensors.
+    """
     folder = Path(folder)
     config = read_config(folder) if (folder / "model.json").is_file() or not is_stock(folder) else None
     if config is None or config.stock:
-        parts = from_stock(folder, config, heads_for)
+        parts = from_stock(folder, config, heads_for, allow_pickle)
     else:
         try:
             parts = assemble(config, heads_for)
@@ -174,7 +185,7 @@ def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None) -> 
         except (OSError, SafetensorError, RuntimeError) as error:
             first = " ".join(line.strip() for line in str(error).splitlines()[:2])
             raise WeightsError(
-                f"{source} is missing, damaged or of another model ({first}); save or copy it again."
+                f"{source} is missing, damaged or of another model ({first}); {again(source)}."
             ) from error
         module.eval()
     return parts

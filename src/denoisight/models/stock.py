@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from ..diffusion.schedule import SCHEDULES, Schedule
 from ..errors import DenoisightError, WeightsError, shortlist
 from .backbone import Backbone
+from .files import again, check_whole, choose
 from .latent import AutoencoderLatents
 from .text import ClipPrompts
 
@@ -75,8 +77,8 @@ def is_stock(folder: Path) -> bool:
     return (folder / "model_index.json").is_file()
 
 
-def open_stock(folder: Path) -> Stock:
-    """Open in float32 on the CPU. Raises `WeightsError` naming the class, file or setting that does not fit."""
+def check_family(folder: Path) -> tuple[str, str]:
+    """The pipeline's and the autoencoder's class that a folder names. Raises `WeightsError` for one not opened here."""
     index = _read(folder / "model_index.json")
     name = str(index.get("_class_name"))
     if name not in FAMILIES:
@@ -84,18 +86,24 @@ def open_stock(folder: Path) -> Stock:
             f"{folder / 'model_index.json'} is of a {name}, which denoisight does not open; "
             f"give a folder of one of these: {', '.join(FAMILIES)}."
         )
-    family = FAMILIES[name]
     kind = str((index.get("vae") or [None, None])[1])
     if kind not in AUTOENCODERS:
         raise WeightsError(f"{folder / 'vae'} is a {kind}; denoisight opens {' and '.join(AUTOENCODERS)}.")
-    unet = _load(UNet2DConditionModel, folder / "unet")
-    latents = AutoencoderLatents(_load(AUTOENCODERS[kind], folder / "vae"))
+    return name, kind
+
+
+def open_stock(folder: Path, allow_pickle: bool = False) -> Stock:
+    """Open in float32 on the CPU. Raises `WeightsError` naming the class, file or setting that does not fit.
+
+    `allow_pickle` opens `.bin` files where there are no safetensors; what torch unpickles are still weights only.
+    """
+    name, kind = check_family(folder)
+    index, family = _read(folder / "model_index.json"), FAMILIES[name]
+    unet = _load(UNet2DConditionModel, folder / "unet", allow_pickle)
+    latents = AutoencoderLatents(_load(AUTOENCODERS[kind], folder / "vae", allow_pickle))
     # transformers opens weights in the precision that they were saved in, diffusers in float32.
-    clip = _load(CLIPTextModel, folder / "text_encoder").float().requires_grad_(False)
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(f"{folder / 'tokenizer'} cannot be read ({_first(error)}); copy it again.") from error
+    clip = _load(CLIPTextModel, folder / "text_encoder", allow_pickle).float().requires_grad_(False)
+    tokenizer = _tokenizer(folder / "tokenizer")
     expected = family.width * latents.channels
     if unet.config.in_channels != expected:
         raise WeightsError(
@@ -221,24 +229,41 @@ def _spacing(told: dict[str, Any]) -> str:
     return f"{spacing}-offset" if spacing == "leading" and told.get("steps_offset") else spacing
 
 
-def _load(kind: Any, folder: Path) -> Any:
+def _load(kind: Any, folder: Path, allow_pickle: bool) -> Any:
+    names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    weights = choose(folder, names, allow_pickle, again(folder))
+    for name in weights.names:
+        if not weights.pickled:
+            check_whole(folder / name)
+    # What is no JSON object is taken by diffusers for the name of a model to look for.
+    _read(folder / "config.json")
+    how = {"use_safetensors": not weights.pickled, "variant": weights.variant}
     try:
-        return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return kind.from_pretrained(folder, local_files_only=True, **how)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
         raise WeightsError(
-            f"{folder} holds no whole {kind.__name__} in safetensors (found {shortlist(sorted(found)) or 'nothing'}: "
-            f"{_first(error)}); download or copy it again."
+            f"{folder} holds no whole {kind.__name__} in {shortlist(weights.names)} ({_first(error)}); {again(folder)}."
         ) from error
+
+
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    names = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    # Without them transformers makes a tokenizer that knows no words, and says nothing.
+    if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
+        raise WeightsError(f"{folder} holds neither tokenizer.json nor vocab.json with merges.txt; {again(folder)}.")
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{folder} cannot be read ({_first(error)}); {again(folder)}.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} is missing or damaged ({_first(error)}); copy the folder again.") from error
+        raise WeightsError(f"{path} is missing or damaged ({_first(error)}); {again(path)}.") from error
     if not isinstance(value, dict):
-        raise WeightsError(f"{path} does not hold a JSON object; copy the folder again.")
+        raise WeightsError(f"{path} does not hold a JSON object; {again(path)}.")
     return value
 
 

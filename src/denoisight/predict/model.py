@@ -8,31 +8,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, nn
 
 from ..annotations import Annotation, Query, resize_image
-from ..data.images import picture_tensor, read_image
 from ..diffusion.samplers import Step
-from ..errors import DenoisightError, UsageError, WeightsError, pick
-from ..models.embedded import SHIPPED, embedded_folder
-from ..models.folder import Parts, TaskEntry, open_folder, read_config, save
-from ..models.stock import is_stock
+from ..errors import DenoisightError, UsageError, pick
+from ..models.embedded import SHIPPED
+from ..models.folder import Parts, TaskEntry, save
 from ..runtime import DTYPES, item_seed, pick_device
 from ..tasks import Reading, Task, make_tasks
 from ..tasks.instruct import INSTRUCT, understand
 from .denoise import denoise
 from .ensemble import agree
 from .prediction import Prediction
+from .query import ImageLike, as_query
 from .readout import read
 
 Route = Literal["denoise", "readout"]
-ImageLike: TypeAlias = Query | Tensor | np.ndarray | Image.Image | str | Path
 
 
 @dataclass(frozen=True)
@@ -281,50 +276,6 @@ class Model:
         return [
             _Answer(Reading(annotation[i], None if uncertainty is None else uncertainty[i])) for i in range(len(images))
         ]
-
-
-def load(name: str | Path, device: str = "auto", dtype: str = "fp32") -> Model:
-    """Open "embedded" or a folder that denoisight saved: of a model, or of a run that holds one.
-
-    Raises `WeightsError` (exit 5) where there is none, saying what was looked for.
-    """
-    folder = embedded_folder(str(name)) if str(name) in SHIPPED else Path(name).expanduser()
-    if (folder / "model" / "model.json").exists():
-        folder = folder / "model"
-    if not (folder / "model.json").exists() and not is_stock(folder):
-        raise WeightsError(
-            f"No model at {str(name)!r}: expected {' or '.join(map(repr, SHIPPED))}, a folder with model.json, "
-            "a diffusers folder of Marigold, Stable Diffusion or InstructPix2Pix, or a run folder with model/."
-        )
-    try:
-        told = read_config(folder).reads if (folder / "model.json").exists() else ()
-        reads = {entry.name: task_of(entry).head.channels for entry in told}
-        model = Model(open_folder(folder, reads))
-    except UsageError as error:
-        raise WeightsError(f"{folder / 'model.json'} asks for what this version lacks: {error}") from error
-    return model.to(device, dtype)
-
-
-def as_query(image: ImageLike, index: int = 0, prompt: str = "") -> Query:
-    """A query from whatever a user may hold; its key is the file's stem, else its place in the list."""
-    if isinstance(image, Query):
-        return replace(image, key=image.key or f"{index:06d}", text=prompt or image.text)
-    if isinstance(image, str | Path):
-        return Query(read_image(image), prompt, Path(image).stem)
-    return Query(_pixels(image), prompt, f"{index:06d}")
-
-
-def _pixels(image: Tensor | np.ndarray | Image.Image) -> Float[Tensor, "3 h w"]:
-    if isinstance(image, Image.Image):
-        return picture_tensor(image)
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
-        return picture_tensor(Image.fromarray(image))
-    if isinstance(image, Tensor) and image.ndim == 3 and len(image) == 3:
-        return image.float() / 255 if image.dtype == torch.uint8 else image.float()
-    raise UsageError(
-        f"An image of shape {tuple(image.shape)} and {image.dtype} came; give [3, h, w] tensors in [0, 1], "
-        "uint8 arrays [h, w, 3], PIL images or paths, and several as a list."
-    )
 
 
 def task_of(entry: TaskEntry) -> Task:

@@ -15,7 +15,8 @@ from ..data.paired import write_pairs
 from ..data.scenes import Scenes
 from ..errors import UsageError
 from ..evaluate.results import Results
-from ..predict.model import Model, load
+from ..predict.load import load
+from ..predict.model import Model
 from ..render import colour, to_rgb
 from ..report.page import Page, describe, write_page
 from ..report.panels import Panels, Row

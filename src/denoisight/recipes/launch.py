@@ -26,7 +26,8 @@ from ..errors import DenoisightError, RecipeError, UsageError
 from ..models.embedded import Network
 from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
 from ..models.stock import FAMILIES, perceiving, widen
-from ..predict.model import Model, load, task_of
+from ..predict.load import load
+from ..predict.model import Model, task_of
 from ..runtime import pick_device, versions, world, write_json, write_text
 from ..tasks import TASKS, Task, make_tasks
 from ..tasks.instruct import INSTRUCT
@@ -181,7 +182,7 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
 
 def _parts(recipe: Recipe, reader: Reader) -> Parts:
     """The model to start from, told its new tasks; heads that it lacks are new. Tasks it knew keep their codecs."""
-    start = None if recipe.model == "new" else load(recipe.model, device="cpu").parts
+    start = None if recipe.model == "new" else load(recipe.model, device="cpu", allow_pickle=recipe.allow_pickle).parts
     known = {} if start is None else {e.name: e.codec for e in (*start.config.denoises, *start.config.reads)}
     entries = tuple(
         TaskEntry(name=name, classes=_classes(name, reader), codec=recipe.codecs.get(name, known.get(name)))

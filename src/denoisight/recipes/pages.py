@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import DataError
 from ..evaluate.results import Result, Results
 from ..evaluate.run import count_image, scores_of
-from ..predict.model import Model, Options, load
+from ..predict.load import load
+from ..predict.model import Model, Options
 from ..report.curves import denoising_curve, learning_curves
 from ..report.page import Page, Plot, describe, write_page
 from ..report.panels import Panels, choose, panel_legends, panel_row

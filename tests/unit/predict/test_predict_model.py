@@ -7,8 +7,10 @@ from PIL import Image
 
 from denoisight.annotations import Depth, Labels, Normals, Query
 from denoisight.errors import DataError, DenoisightError, UsageError, WeightsError
-from denoisight.predict.model import Model, Options, as_query, load
+from denoisight.predict.load import load
+from denoisight.predict.model import Model, Options
 from denoisight.predict.prediction import Prediction
+from denoisight.predict.query import as_query
 
 KINDS = {"depth": Depth, "normals": Normals, "semantic": Labels}
 ROUTES = ("denoise", "readout")
@@ -314,7 +316,7 @@ def test_hashes_tell_weights_apart(make_parts, tiny_model):
     assert Model(make_parts(seed=1)).weights_hash != tiny_model.weights_hash
 
 
-@pytest.mark.parametrize("name", ["nowhere", "stabilityai/stable-diffusion-2", ""])
+@pytest.mark.parametrize("name", ["nowhere", "sd-9", "./owner/name", ""])
 def test_a_model_that_is_not_there_is_told(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="expected 'embedded', a folder") as caught:
