@@ -294,8 +294,9 @@ class Sample:
         return replace(self.query, text=self.phrases.get(truth, self.query.text))
 
     def only(self, truths: Iterable[str]) -> Sample:
-        """With some of its truths alone."""
-        return replace(self, truths={name: self.truths[name] for name in truths})
+        """With some of its truths alone, and their phrases."""
+        kept = {name: self.truths[name] for name in truths}
+        return replace(self, truths=kept, phrases={name: said for name, said in self.phrases.items() if name in kept})
 
     def flip(self) -> Sample:
         truths = {name: t.flip() for name, t in self.truths.items()}
@@ -333,12 +334,13 @@ class Batch:
         for sample in samples:
             if missing := set(names) - set(sample.truths):
                 raise DataError(f"Sample {sample.key!r} has no truth named {', '.join(sorted(missing))}.")
+        spoken = dict.fromkeys(name for s in samples for name in s.phrases)
         return cls(
             torch.stack([s.image for s in samples]),
             tuple(s.query.text for s in samples),
             tuple(s.key for s in samples),
             {name: stack([s.truths[name] for s in samples]) for name in names},
-            {name: tuple(s.asked(name).text for s in samples) for name in samples[0].phrases},
+            {name: tuple(s.asked(name).text for s in samples) for name in spoken},
         )
 
     def words(self, truth: str) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 rgb/000001.png  depth/000001.png  normals/000001.npz  semantic/000001.png  ...
 metadata.jsonl      a line per item: key, file_name, text; depth_file_name, ... name pictures (16-bit depth is
-                    one), depth_exact, normals_exact, ... files that are none
+                    one), depth_exact, normals_exact, ... files that are none; mask_text the words that the mask
+                    answers to
 classes.json        the class names of label truths
 dataset_info.json   units, kinds, and where the samples are from
 
@@ -71,7 +72,8 @@ def write_pair(folder: Path, number: str, sample: Sample, exact: bool = False) -
                 path.unlink()
         raise
     columns = {column: path.relative_to(folder).as_posix() for column, path in files.items()}
-    return {"key": sample.key, **columns, "text": sample.query.text}
+    phrases = {f"{truth}_text": words for truth, words in sample.phrases.items() if truth in sample.truths}
+    return {"key": sample.key, **columns, "text": sample.query.text, **phrases}
 
 
 def written(folder: Path | str) -> set[str]:

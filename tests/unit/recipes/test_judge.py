@@ -34,7 +34,9 @@ def small(monkeypatch):
     """Protocols of a few scenes for all tasks but one, and baselines from a few more."""
     few = Scenes("test", 2)
     keys = [few.key(i) for i in range(2)]
-    made = tuple(replace(p, count=2, list_hash=list_hash(keys)) for p in PROTOCOLS["scenes/test"] if p.task != "boundary")
+    made = tuple(
+        replace(p, count=2, list_hash=list_hash(keys)) for p in PROTOCOLS["scenes/test"] if p.task != "boundary"
+    )
     monkeypatch.setitem(PROTOCOLS, "scenes/test", made)
     monkeypatch.setattr("denoisight.recipes.judge.TRAINING_IMAGES", 3)
 
