@@ -34,13 +34,14 @@ def write_pairs(
     *,
     exact: bool = False,
     source: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> int:
     """Write samples to `folder`, going on where an earlier call stopped; return how many lie there then.
 
     Pictures are rounded to 8 bits, metric depth to millimetres unless `exact`. `source` says where the
-    samples are from. Samples whose key is already written are passed over. Raises `UsageError` where the
-    folder was written with another source or other truths, and `DataError` where a key comes twice or nothing
-    more can be written; finished items stay.
+    samples are from, `columns` by a sample's key what its line says besides. Samples whose key is already
+    written are passed over. Raises `UsageError` where the folder was written with another source or other
+    truths, and `DataError` where a key comes twice or nothing more can be written; finished items stay.
     """
     folder = Path(folder)
     earlier, seen = written(folder), set[str]()
@@ -54,7 +55,8 @@ def write_pairs(
             _drop_cut_off_line(folder / METADATA)
         if sample.key not in earlier:
             count += 1
-            _append(folder / METADATA, write_pair(folder, f"{count:06d}", sample, exact))
+            row = write_pair(folder, f"{count:06d}", sample, exact)
+            _append(folder / METADATA, {**row, **(columns or {}).get(sample.key, {})})
     return count
 
 
