@@ -133,10 +133,15 @@ class Normals(Annotation):
 
 @dataclass(frozen=True, eq=False)
 class Labels(Annotation):
-    """One class per pixel; `IGNORE` where none is known. `classes` names them in order."""
+    """One class per pixel; `IGNORE` where none is known. `classes` names them in order.
+
+    Without classes the ids are those of single things, 0 none; predictions may tell by `scores` in [0, 1] how sure
+    they are of each, that of the thing k at k - 1.
+    """
 
     ids: Int64[Tensor, "*b h w"]
     classes: tuple[str, ...]
+    scores: Float[Tensor, "*b n"] | None = None
 
     @property
     def valid(self) -> Tensor:

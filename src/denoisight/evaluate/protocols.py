@@ -141,7 +141,10 @@ _THINGS = {
     "instances": _Rules(
         "instances",
         "pq: Kirillov et al., CVPR 2019, as one class; ap: Lin et al., ECCV 2014 (COCO), by faster-coco-eval",
-        ("things of all classes are judged as one class", "for ap, larger predictions are taken to be surer"),
+        (
+            "things of all classes are judged as one class",
+            "for ap, predictions are ranked by their scores; without any, larger ones are taken to be surer",
+        ),
     ),
 }
 

@@ -193,6 +193,15 @@ def test_phrases_of_scenes_and_photographs_are_kept(tmp_path: Path, shared_data:
             assert torch.equal(back[sample.key].truths["mask"].inside, sample.truths["mask"].inside)
 
 
+def test_phrases_about_one_picture_stay_in_one_split(tmp_path: Path) -> None:
+    samples = [some_sample(i) for i in range(8)]
+    asked = [replace(s, query=replace(s.query, key=f"{s.key}#{n}")).only(["parts"]) for s in samples for n in range(3)]
+    write_pairs(asked, tmp_path)
+    splits = {split: read_folder(tmp_path, split).keys for split in ("train", "val")}
+    pictures = [{key.partition("#")[0] for key in keys} for keys in splits.values()]
+    assert all(pictures) and pictures[0].isdisjoint(pictures[1])
+
+
 def test_hugging_face_datasets_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
