@@ -133,10 +133,15 @@ class Normals(Annotation):
 
 @dataclass(frozen=True, eq=False)
 class Labels(Annotation):
-    """One class per pixel; `IGNORE` where none is known. `classes` names them in order."""
+    """One class per pixel; `IGNORE` where none is known. `classes` names them in order.
+
+    Without classes the ids are those of single things, 0 none; predictions may tell by `scores` in [0, 1] how sure
+    they are of each, that of the thing k at k - 1.
+    """
 
     ids: Int64[Tensor, "*b h w"]
     classes: tuple[str, ...]
+    scores: Float[Tensor, "*b n"] | None = None
 
     @property
     def valid(self) -> Tensor:
@@ -311,8 +316,9 @@ class Sample:
         return replace(self.query, text=self.phrases.get(truth, self.query.text))
 
     def only(self, truths: Iterable[str]) -> Sample:
-        """With some of its truths alone."""
-        return replace(self, truths={name: self.truths[name] for name in truths})
+        """With some of its truths alone, and their phrases."""
+        kept = {name: self.truths[name] for name in truths}
+        return replace(self, truths=kept, phrases={name: said for name, said in self.phrases.items() if name in kept})
 
     def flip(self) -> Sample:
         truths = {name: t.flip() for name, t in self.truths.items()}
@@ -350,12 +356,13 @@ class Batch:
         for sample in samples:
             if missing := set(names) - set(sample.truths):
                 raise DataError(f"Sample {sample.key!r} has no truth named {', '.join(sorted(missing))}.")
+        spoken = dict.fromkeys(name for s in samples for name in s.phrases)
         return cls(
             torch.stack([s.image for s in samples]),
             tuple(s.query.text for s in samples),
             tuple(s.key for s in samples),
             {name: stack([s.truths[name] for s in samples]) for name in names},
-            {name: tuple(s.asked(name).text for s in samples) for name in samples[0].phrases},
+            {name: tuple(s.asked(name).text for s in samples) for name in spoken},
         )
 
     def words(self, truth: str) -> tuple[str, ...]:

@@ -272,7 +272,7 @@ def _grey_out(picture: np.ndarray, valid: Tensor) -> np.ndarray:
 
 def _single(annotation: Annotation) -> Annotation:
     axes = 1 if isinstance(annotation, Boxes) else 2
-    if min(tensor.ndim for tensor in annotation.tensors().values()) != axes:
+    if annotation.valid.ndim != axes:  # type: ignore[attr-defined]
         raise DataError(f"Cannot draw a batch of {type(annotation).__name__}; take one item of it, as in batch[0].")
     return annotation.to("cpu")
 

@@ -21,7 +21,7 @@ class Centres:
     their middle; the others point from each pixel to that middle, right and down, in shares of `reach` times the
     picture's longer side. Reading takes peaks of the first channel above `least_peak` as things, best first and
     at most `most`, and gives each inside pixel to the thing whose middle it points to most nearly. Ids count
-    from 1, 0 is no thing.
+    from 1, 0 is no thing; scores, always `most` of them, are the peaks' heights, 0 for things that are not there.
     """
 
     reach: float = 0.25
@@ -36,8 +36,9 @@ class Centres:
 
     def decode(self, pixels: Float[Tensor, "*b 3 h w"], image: Float[Tensor, "*b 3 h w"]) -> Labels:
         flat = pixels.float().reshape(-1, *pixels.shape[-3:])
-        found = torch.stack([self._find(canvas) for canvas in flat])
-        return Labels(found.reshape(*pixels.shape[:-3], *pixels.shape[-2:]), ())
+        ids, scores = (torch.stack(each) for each in zip(*map(self._find, flat), strict=True))
+        batch = pixels.shape[:-3]
+        return Labels(ids.reshape(*batch, *pixels.shape[-2:]), (), scores.reshape(*batch, self.most))
 
     def _draw(self, ids: Int64[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
         y, x = grid(ids)
@@ -57,18 +58,20 @@ class Centres:
         canvas = torch.stack([heat, (dx / span).clamp(-1, 1), (dy / span).clamp(-1, 1)])
         return torch.where(inside, canvas, canvas.new_tensor([-1.0, 0.0, 0.0])[:, None, None])
 
-    def _find(self, canvas: Float[Tensor, "3 h w"]) -> Int64[Tensor, "h w"]:
+    def _find(self, canvas: Float[Tensor, "3 h w"]) -> tuple[Int64[Tensor, "h w"], Float[Tensor, " n"]]:
         heat = canvas[0]
         ids = torch.zeros(heat.shape, dtype=torch.long, device=canvas.device)
+        scores = torch.zeros(self.most, device=canvas.device)
         inside = heat > -0.5
-        places, _ = peaks(heat, self.least_peak, self.most)
+        places, heights = peaks(heat, self.least_peak, self.most)
         if not len(places):
-            return torch.where(inside, 1, ids)
+            return torch.where(inside, 1, ids), scores
+        scores[: len(places)] = heights.clamp(0, 1)
         y, x = grid(heat)
         span = self.reach * max(heat.shape)
         aim = torch.stack([y + canvas[2] * span, x + canvas[1] * span], -1)
         nearest = torch.cdist(aim.reshape(1, -1, 2), places.to(aim)[None]).argmin(-1).reshape(heat.shape)
-        return torch.where(inside, nearest + 1, ids)
+        return torch.where(inside, nearest + 1, ids), scores
 
 
 def peaks(heat: Float[Tensor, "h w"], least: float, most: int) -> tuple[Int64[Tensor, "n 2"], Float[Tensor, " n"]]:

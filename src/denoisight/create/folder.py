@@ -1,25 +1,36 @@
-"""Created images as a folder of files, and as one picture to look at."""
+"""Created and edited images as a folder of files, and as one picture to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.images import load, write_png
+from ..annotations import Sample
+from ..data.images import load, read_image, write_png
+from ..data.inputs import Input
 from ..data.paired import write_pairs, written
 from ..data.readers.layout import METADATA, read_metadata
-from ..errors import UsageError
-from ..predict.model import Model
-from ..render import Picture, contact_sheet
+from ..errors import DataError, UsageError
+from ..predict.model import Model, as_query
+from ..render import Picture, contact_sheet, to_rgb
+from .edit import Editing, check, edit
 from .synthesize import Creation, stream
 
 SHEET_PX = 1400
 """About how wide a sheet is."""
 LINE_PX = 340
 """Room for a caption."""
+
+
+class Edited(NamedTuple):
+    """How many images were made, and what is wrong with those that could not be read, by key."""
+
+    made: int
+    failed: dict[str, str]
 
 
 def create_folder(model: Model, prompts: Sequence[str], folder: Path | str, how: Creation) -> int:
@@ -30,26 +41,55 @@ def create_folder(model: Model, prompts: Sequence[str], folder: Path | str, how:
     """
     folder = Path(folder)
     keys = [f"{index:06d}" for index in range(1, len(prompts) + 1)]
-    _refuse_other_prompts(folder, dict(zip(keys, prompts, strict=True)))
+    _refuse_others(folder, "text", dict(zip(keys, prompts, strict=True)))
     done = written(folder)
-    # The first image is made again even when it is there: its settings are compared with the folder's.
-    wanted = [index for index, key in enumerate(keys) if index == 0 or key not in done]
+    wanted = _wanted(keys, done)
     settings = {name: value for name, value in asdict(how).items() if name != "batch"}
-    source = {"created by": model.name, "weights": model.weights_hash[:16], **settings}
     samples = stream(model, [prompts[i] for i in wanted], [keys[i] for i in wanted], how)
-    return write_pairs(samples, folder, source=source) - len(done)
+    return write_pairs(samples, folder, source=_source("created by", model, settings)) - len(done)
+
+
+def edit_folder(
+    model: Model, images: Sequence[Input], instructions: Sequence[str], folder: Path | str, how: Editing, num: int = 1
+) -> Edited:
+    """Write each image as each instruction changes it, `num` times, going on where an earlier call stopped.
+
+    A folder like that of `create_folder`: the text is the instruction, the column "source" the image's path. The first
+    edit of an image is that of `edit_images`, whatever else is asked for. Images that cannot be read are left out.
+    Raises `UsageError` for a model that does not edit, and where the folder holds edits of other images under the
+    same names, or by other settings or weights.
+    """
+    folder = Path(folder)
+    check(model, instructions, how)
+    orders = [
+        _Order(image, said, turn)
+        for turn in range(1, num + 1)
+        for image in images
+        for said in dict.fromkeys(instructions)
+    ]
+    sources = {order.key: str(order.image.path.resolve()) for order in orders}
+    _refuse_others(folder, "source", sources)
+    done, failed = written(folder), dict[str, str]()
+    wanted = [orders[i] for i in _wanted([order.key for order in orders], done)]
+    columns = {key: {"source": path} for key, path in sources.items()}
+    samples = _edits(model, wanted, how, failed)
+    count = write_pairs(samples, folder, source=_source("edited by", model, asdict(how)), columns=columns)
+    return Edited(count - len(done), failed)
 
 
 def draw_sheet(folder: Path | str, most: int = 48) -> Picture:
-    """A contact sheet of the first images of a folder, those of one prompt side by side over their caption."""
+    """A contact sheet of the first images of a folder, those of one prompt side by side over their caption; edits of
+    one image stand beside it, where it still is."""
     folder = Path(folder)
-    of_prompt: dict[str, list[Picture]] = {}
+    alike: dict[tuple[str, str], list[Picture]] = {}
     rows, _ = read_metadata(folder / METADATA)
     for row in rows[:most]:
-        of_prompt.setdefault(row["text"], []).append(np.asarray(load(folder / row["file_name"])))
-    widest = max(map(len, of_prompt.values()))
+        source = row.get("source", "")
+        before = [to_rgb(read_image(source))] if source and Path(source).is_file() else []
+        alike.setdefault((source, row["text"]), before).append(np.asarray(load(folder / row["file_name"])))
+    widest = max(map(len, alike.values()))
     cell_px = max(LINE_PX // widest, 96)
-    blocks = [contact_sheet([pictures], captions=[text], cell_px=cell_px) for text, pictures in of_prompt.items()]
+    blocks = [contact_sheet([pictures], captions=[text], cell_px=cell_px) for (_, text), pictures in alike.items()]
     block_px = max(block.shape[1] for block in blocks)
     columns = max(SHEET_PX // block_px, 1)
     grid = [blocks[i : i + columns] for i in range(0, len(blocks), columns)]
@@ -60,12 +100,51 @@ def write_sheet(folder: Path | str) -> Path:
     return write_png(Path(folder) / "sheet.png", draw_sheet(folder))
 
 
-def _refuse_other_prompts(folder: Path, prompts: dict[str, str]) -> None:
+@dataclass(frozen=True)
+class _Order:
+    """One edit: the `turn`-th of an image by an instruction."""
+
+    image: Input
+    instruction: str
+    turn: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.noise_key}#{self.instruction.replace(' ', '-')}"
+
+    @property
+    def noise_key(self) -> str:
+        """Alike for all instructions, so that they can be compared."""
+        return self.image.key if self.turn == 1 else f"{self.image.key}#{self.turn}"
+
+
+def _edits(model: Model, orders: Sequence[_Order], how: Editing, failed: dict[str, str]) -> Iterator[Sample]:
+    for order in orders:
+        try:
+            query = as_query(order.image.path)
+        except DataError as error:
+            failed[order.image.key] = str(error)
+            continue
+        made = edit(model, replace(query, key=order.noise_key), order.instruction, how)
+        yield replace(made, query=replace(made.query, key=order.key))
+
+
+def _wanted(keys: Sequence[str], done: set[str]) -> list[int]:
+    """The first image is made again even when it is there: its settings are compared with the folder's."""
+    return [index for index, key in enumerate(keys) if index == 0 or key not in done]
+
+
+def _source(verb: str, model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {verb: model.name, "weights": model.weights_hash[:16], **settings}
+
+
+def _refuse_others(folder: Path, column: str, asked: Mapping[str, str]) -> None:
+    """Raises `UsageError` where an image that is there has something else in this column than is asked for."""
     if (folder / METADATA).is_file():
         for row in read_metadata(folder / METADATA)[0]:
-            asked = prompts.get(str(row.get("key")))
-            if asked is not None and asked != row.get("text"):
+            wanted = asked.get(str(row.get("key")))
+            if wanted is not None and wanted != row.get(column):
                 raise UsageError(
-                    f"{folder} holds an image of {row.get('text')!r} where one of {asked!r} was asked for; "
+                    f"{folder} holds an image of {row.get(column)!r} where one of {wanted!r} was asked for; "
                     "choose another folder."
                 )

@@ -132,8 +132,8 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
     """
     if model.parts.backbone.edits:
         raise UsageError(
-            f"Model {model.name!r} edits images but creates none; call denoisight.edit_images with it, or give the "
-            "Stable Diffusion folder that it was made of."
+            f"Model {model.name!r} edits images but creates none; give it some with --image (in Python: edit_images), "
+            "or take the Stable Diffusion folder that it was made of."
         )
     if not model.parts.config.creates:
         raise UsageError(

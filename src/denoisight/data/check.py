@@ -85,7 +85,8 @@ def _item_problems(item: Item, truths: list[str], info: DatasetInfo) -> Iterator
         if _has_nan(path, truth, info):
             sentence = f"{path} has NaN or infinity"
             yield Problem(path, "NaN", sentence, "write 0 where nothing is known, or a validity beside it")
-        if isinstance(annotation, Depth | Normals | Labels | Mask) and not annotation.valid.any():
+        unasked = item.phrases.get(truth) == ""
+        if isinstance(annotation, Depth | Normals | Labels | Mask) and not annotation.valid.any() and not unasked:
             sentence = f"{path} has no valid pixel"
             yield Problem(path, "all invalid", sentence, "measure it again or remove the item")
 

@@ -5,7 +5,8 @@ depth     metric: 16-bit PNG, millimetres, 0 not measured; `.npz` {depth float32
           where it lies in [0, 1] also a 16-bit PNG of round(depth * 65535)
 normals   `.npz` {normals [h w 3] float32, valid}, and as a picture a PNG of round((n + 1) / 2 * 255), black
           where invalid
-labels    8-bit indexed PNG, 255 void (of things rather than classes: 0 none)
+labels    8-bit indexed PNG, 255 void (of things rather than classes: 0 none; where these have scores also
+          `.npz` {labels, scores [n] float32})
 mask      8-bit indexed PNG: 0 outside, 1 inside, 255 unknown; `.npz` {probability, valid} where it is soft
 boxes     `.json` {image_size, classes, boxes: [{xyxy, id, score, valid}]}
 """
@@ -52,7 +53,7 @@ def write_annotation(folder: Path | str, key: str, annotation: Annotation, exact
         case Normals():
             return _write_normals(stem, annotation)
         case Labels():
-            return [_write_indexed(stem, annotation.ids, len(annotation.classes) or IGNORE)]
+            return _write_labels(stem, annotation)
         case Mask():
             return _write_mask(stem, annotation)
         case Boxes():
@@ -147,8 +148,8 @@ def read_labels(path: Path | str, table: LabelTable | None = None) -> Labels:
 
 
 def read_instances(path: Path | str) -> Labels:
-    """Which thing each pixel belongs to, 0 none, 255 unknown; the numbers are no classes."""
-    return Labels(torch.from_numpy(read_integers(path).astype(np.int64)), ())
+    """Which thing each pixel belongs to, 0 none, 255 unknown; the numbers are no classes. A `.npz` may hold scores."""
+    return Labels(torch.from_numpy(read_integers(path).astype(np.int64)), (), _scores(Path(path)))
 
 
 def default_table(largest: int) -> LabelTable:
@@ -228,6 +229,22 @@ def _write_indexed(stem: Path, ids: Tensor, num: int) -> Path:
         raise bad_file(_with(stem, ".png"), "label out of range", says, f"keep them below {min(num, IGNORE)}")
     palette = np.vstack([label_colours(IGNORE), INVALID]).astype(np.uint8)
     return write_png(_with(stem, ".png"), ids.cpu().numpy().astype(np.uint8), palette)
+
+
+def _write_labels(stem: Path, labels: Labels) -> list[Path]:
+    picture = _write_indexed(stem, labels.ids, len(labels.classes) or IGNORE)
+    if labels.scores is None:
+        return [picture]
+    ids, scores = labels.ids.cpu().numpy().astype(np.uint8), labels.scores.float().cpu().numpy()
+    return [write_arrays(_with(stem, ".npz"), labels=ids, scores=scores), picture]
+
+
+def _scores(path: Path) -> Tensor | None:
+    """Of a file that was read before, so it is whole."""
+    if path.suffix != ".npz":
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return torch.from_numpy(arrays["scores"].astype(np.float32)) if "scores" in arrays else None
 
 
 def _write_mask(stem: Path, mask: Mask) -> list[Path]:

@@ -2,7 +2,8 @@
 
 rgb/000001.png  depth/000001.png  normals/000001.npz  semantic/000001.png  ...
 metadata.jsonl      a line per item: key, file_name, text; depth_file_name, ... name pictures (16-bit depth is
-                    one), depth_exact, normals_exact, ... files that are none
+                    one), depth_exact, normals_exact, ... files that are none; mask_text the words that the mask
+                    answers to
 classes.json        the class names of label truths
 dataset_info.json   units, kinds, and where the samples are from
 
@@ -33,13 +34,14 @@ def write_pairs(
     *,
     exact: bool = False,
     source: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
 ) -> int:
     """Write samples to `folder`, going on where an earlier call stopped; return how many lie there then.
 
     Pictures are rounded to 8 bits, metric depth to millimetres unless `exact`. `source` says where the
-    samples are from. Samples whose key is already written are passed over. Raises `UsageError` where the
-    folder was written with another source or other truths, and `DataError` where a key comes twice or nothing
-    more can be written; finished items stay.
+    samples are from, `columns` by a sample's key what its line says besides. Samples whose key is already
+    written are passed over. Raises `UsageError` where the folder was written with another source or other
+    truths, and `DataError` where a key comes twice or nothing more can be written; finished items stay.
     """
     folder = Path(folder)
     earlier, seen = written(folder), set[str]()
@@ -53,7 +55,8 @@ def write_pairs(
             _drop_cut_off_line(folder / METADATA)
         if sample.key not in earlier:
             count += 1
-            _append(folder / METADATA, write_pair(folder, f"{count:06d}", sample, exact))
+            row = write_pair(folder, f"{count:06d}", sample, exact)
+            _append(folder / METADATA, {**row, **(columns or {}).get(sample.key, {})})
     return count
 
 
@@ -71,7 +74,8 @@ def write_pair(folder: Path, number: str, sample: Sample, exact: bool = False) -
                 path.unlink()
         raise
     columns = {column: path.relative_to(folder).as_posix() for column, path in files.items()}
-    return {"key": sample.key, **columns, "text": sample.query.text}
+    phrases = {f"{truth}_text": words for truth, words in sample.phrases.items() if truth in sample.truths}
+    return {"key": sample.key, **columns, "text": sample.query.text, **phrases}
 
 
 def written(folder: Path | str) -> set[str]:

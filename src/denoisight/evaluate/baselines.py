@@ -40,8 +40,8 @@ def baselines(
                and all they do not know is what the words mean
     instances  "one thing a quadrant", "one thing in the middle"; so for boxes
 
-    Without training images there is only what needs none. Deterministic. Raises `ProtocolError` where a truth is
-    lacking.
+    Without training images there is only what needs none, of other tasks nothing. Deterministic. Raises
+    `ProtocolError` where a truth is lacking.
     """
     match protocol.task:
         case "depth" | "normals":
@@ -54,7 +54,9 @@ def baselines(
             if training is None:
                 return {}
             return {"mean training map": _always(_mean_mask(_masks(protocol, training, limit)))}
-    return {} if training is None else _most_frequent(protocol, training, limit)
+        case "semantic" | "parts":
+            return {} if training is None else _most_frequent(protocol, training, limit)
+    return {}
 
 
 def _maps(protocol: Protocol, training: Reader | None, limit: int | None) -> dict[str, Predictor]:

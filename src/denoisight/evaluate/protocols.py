@@ -127,10 +127,24 @@ _THINGS = {
         "Vandenhende et al., TPAMI 2021: evaluation/eval_sal.py, without its second sigmoid",
         ("max_f is the best over one cut for all images, 0.05 to 0.95, with beta^2 = 0.3", "miou cuts at 0.5"),
     ),
+    "boundary": _Rules(
+        "boundary",
+        "no benchmark's; max_f as for saliency (Vandenhende et al., TPAMI 2021: evaluation/eval_sal.py)",
+        (
+            "lines are counted pixel by pixel, without a tolerance or thinning: not comparable with ODS",
+            "where several people drew, a line is what half of them or more drew through that very pixel; mae is to "
+            "their share",
+            "max_f is the best over one cut for all images, 0.05 to 0.95, with beta^2 = 0.3",
+            "miou cuts at 0.5",
+        ),
+    ),
     "instances": _Rules(
         "instances",
         "pq: Kirillov et al., CVPR 2019, as one class; ap: Lin et al., ECCV 2014 (COCO), by faster-coco-eval",
-        ("things of all classes are judged as one class", "for ap, larger predictions are taken to be surer"),
+        (
+            "things of all classes are judged as one class",
+            "for ap, predictions are ranked by their scores; without any, larger ones are taken to be surer",
+        ),
     ),
     "detection": _Rules(
         "boxes",
@@ -170,7 +184,7 @@ def _scenes(split: str, count: int, list_hash: str) -> _Images:
         normals=True,
         classes=scenes.CLASSES,
         parts=scenes.PARTS,
-        things=("referring", "saliency", "instances", "detection"),
+        things=("referring", "saliency", "instances", "boundary", "detection"),
     )
 
 
@@ -213,6 +227,20 @@ _IMAGES = {
         "1ccf353147036ef2082d66104f21def896cc64cc2c6741217108a21e47df3c87",
         range_m=(1e-5, 80.0),
     ),
+    "bsds-half/val": _Images(
+        "bsds500_half_train",
+        "val",
+        20,
+        "3ee5567edc3eb7603df12e1bf632442a412ba80fc59c929cd531d6fb62ab78d8",
+        things=("boundary",),
+    ),
+    "bsds-half/test": _Images(
+        "bsds500_half_train",
+        "test",
+        50,
+        "612dc6f495233c4db35c9348df81aec0934cf499c0f944a52eacc4a7313fa509",
+        things=("boundary",),
+    ),
     "coco-refer/val": _Images(
         "coco_panoptic_320",
         "val",
@@ -226,6 +254,20 @@ _IMAGES = {
         50,
         "3f48e25ca1ea730128c35175058ebdabfc5867bc2e4eb886c90228509a6c9dd0",
         things=("referring",),
+    ),
+    "coco-things/val": _Images(
+        "coco_panoptic_320",
+        "val",
+        8,
+        "0a619d15487074c0c337776d016efb505b068501d1102b8f65a2653cc0fc8a09",
+        things=("instances",),
+    ),
+    "coco-things/test": _Images(
+        "coco_panoptic_320",
+        "test",
+        20,
+        "96cb2180fbfce2a934c9f0d8427655d90bebd5332cc2940f47ea86f6a399badb",
+        things=("instances",),
     ),
 }
 

@@ -43,7 +43,7 @@ class Things:
 
 
 def instance_things(prediction: Labels, truth: Labels) -> Things:
-    """Of one image, without a class; numbers carry no scores, so larger things are taken to be surer.
+    """Of one image, without a class; where things carry no scores, larger ones are taken to be surer.
 
     Pixels that the truth ignores are taken from both sides.
     """
@@ -103,10 +103,11 @@ def _annotation(region: Region, image: Things, number: int, draw: Callable[..., 
 
 
 def _masks(labels: Labels) -> tuple[Region, ...]:
-    ids = labels.ids
-    present = [id for id in ids.unique().tolist() if id not in (0, IGNORE)]
-    area = ids.numel()
-    return tuple(Region(1, float((ids == id).sum()) / area, runs=_run_lengths(ids == id)) for id in present)
+    present = [id for id in labels.ids.unique().tolist() if id not in (0, IGNORE)]
+    masks = [labels.ids == id for id in present]
+    shares = [float(mask.double().mean()) for mask in masks]
+    scores = shares if labels.scores is None else [float(labels.scores[id - 1]) for id in present]
+    return tuple(Region(1, score, runs=_run_lengths(mask)) for score, mask in zip(scores, masks, strict=True))
 
 
 def _run_lengths(inside: Tensor) -> tuple[int, ...]:

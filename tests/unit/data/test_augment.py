@@ -1,6 +1,6 @@
 """Augmentation moves picture and truths together; mixes are the same for everyone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -92,6 +92,29 @@ def test_the_generator_decides_everything_and_is_used_evenly() -> None:
     augment(sample, one)
     Augment(0, 1, 0)(sample, other)
     assert torch.equal(one.get_state(), other.get_state())
+
+
+def test_phrases_stay_true() -> None:
+    """A window could show another box leftmost, or none: what is spoken of is flipped and never cut."""
+    sample = replace(some_sample(), phrases={"mask": "the leftmost box"})
+    for seed in range(20):
+        out = Augment(flip=0.5, crop=0.3, colour=0.3)(sample, draw(seed))
+        flipped = out.phrases["mask"] == "the rightmost box"
+        inside = sample.truths["mask"].inside
+        assert torch.equal(out.truths["mask"].inside, inside.flip(-1) if flipped else inside)
+    assert Augment(flip=0, crop=1, colour=0)(sample, draw(0)) is sample
+    square = fit(sample, (10, 10))
+    assert torch.equal(square.truths["mask"].inside, sample.truths["mask"].resize(10, 10).inside)
+    assert square.phrases == sample.phrases
+
+
+@pytest.mark.parametrize("phrases", [{"mask": ""}, {"another": "the box"}])
+def test_what_nothing_is_said_of_is_cropped(phrases: dict[str, str]) -> None:
+    sample = replace(some_sample(), phrases=phrases).only(["mask", "depth"])
+    assert {Augment(0, 0.3, 0)(sample, draw(seed)).size for seed in range(5)} != {sample.size}
+    assert torch.equal(
+        fit(sample, (10, 10)).truths["mask"].inside, sample.crop(0, 5, 20, 20).resize(10, 10).truths["mask"].inside
+    )
 
 
 @pytest.mark.parametrize("bad", [{"flip": 1.5}, {"crop": 0.0}, {"colour": -0.1}])

@@ -50,6 +50,7 @@ def some_annotations() -> dict[str, Annotation]:
         "normals": some_normals(),
         "labels": Labels(torch.tensor([[0, 1, 2, IGNORE]]), CLASSES),
         "instances": Labels(torch.tensor([[0, 1, 200, IGNORE]]), ()),
+        "things with scores": Labels(torch.tensor([[0, 1, 2, IGNORE]]), (), torch.tensor([0.9, 0.25, 0.0])),
         "mask": Mask(mask.probability * mask.valid, mask.valid),
         "soft mask": Mask(torch.rand(4, 5, generator=draw()), torch.ones(4, 5, dtype=torch.bool)),
         "boxes": some_boxes(),

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from denoisight.annotations import IGNORE, Boxes, Depth, Labels, Mask, Normals, Query, Sample
+from denoisight.annotations import IGNORE, Batch, Boxes, Depth, Labels, Mask, Normals, Query, Sample
 from denoisight.data.check import validate
 from denoisight.data.open import open_data
 from denoisight.data.paired import write_pairs, written
+from denoisight.data.readers.coco import read_coco
 from denoisight.data.readers.folder import read_folder
 from denoisight.data.render import render_scenes
 from denoisight.data.scenes import Scenes
@@ -151,12 +152,54 @@ def test_scenes_are_rendered_once(tmp_path: Path) -> None:
     reader, scenes = open_data(str(tmp_path), "val"), Scenes("val", 3, (16, 24))
     for sample, scene in zip(reader, (scenes[i] for i in range(3)), strict=True):
         assert sample.key == scene.key and sample.query.text == scene.query.text
+        assert sample.phrases == scene.phrases
         for truth, annotation in scene.truths.items():
             for name, tensor in annotation.tensors().items():
                 off = (sample.truths[truth].tensors()[name].float() - tensor.float()).abs().max()
                 assert off <= (0.0005 if truth == "depth" else 0), (truth, name)
     with pytest.raises(UsageError):
         render_scenes(tmp_path, "val", 2, (24, 16))
+
+
+def test_what_a_mask_answers_to_comes_back(tmp_path: Path) -> None:
+    """Also that nothing is asked, as where no phrase is clear, which is no fault of the folder."""
+    asked, caption = some_sample(0), "a red box and a blue box on a floor"
+    mask, nothing = asked.truths["boundary"], torch.zeros(8, 8, dtype=torch.bool)
+    asked = Sample(replace(asked.query, text=caption), {"mask": mask}, {"mask": "the red box", "parts": "not written"})
+    unasked = Sample(Query(asked.image, caption, "un"), {"mask": Mask(nothing.float(), nothing)}, {"mask": ""})
+    silent = Sample(Query(asked.image, caption, "silent"), {"mask": mask})
+    write_pairs([asked, unasked, silent], tmp_path)
+    back = {sample.key: sample for sample in read_folder(tmp_path, "all")}
+    assert {sample.query.text for sample in back.values()} == {caption}
+    assert [back[s.key].phrases for s in (asked, unasked, silent)] == [{"mask": "the red box"}, {"mask": ""}, {}]
+    batch = Batch.of([back["silent"], back[asked.key], back["un"]])
+    assert batch.words("mask") == (caption, "the red box", "")
+    assert validate(tmp_path) == []
+    lines = tmp_path / "metadata.jsonl"
+    lines.write_text(lines.read_text().replace('"mask_text": ""', '"mask_text": "the box"'))
+    assert [problem.kind for problem in validate(tmp_path)] == ["all invalid"]
+
+
+def test_phrases_of_scenes_and_photographs_are_kept(tmp_path: Path, shared_data: Path) -> None:
+    photos = read_coco(shared_data / "coco_panoptic_320", "val", ("mask",))
+    for name, samples in {"scenes": Scenes("val", 12, (32, 32)), "photos": [photos[i] for i in range(6)]}.items():
+        samples = list(samples)
+        write_pairs(samples, tmp_path / name)
+        assert validate(tmp_path / name) == []
+        reader = read_folder(tmp_path / name, "all", ("mask",))
+        back = {sample.key: sample for sample in reader}
+        for sample in samples:
+            assert back[sample.key].asked("mask").text == sample.asked("mask").text
+            assert torch.equal(back[sample.key].truths["mask"].inside, sample.truths["mask"].inside)
+
+
+def test_phrases_about_one_picture_stay_in_one_split(tmp_path: Path) -> None:
+    samples = [some_sample(i) for i in range(8)]
+    asked = [replace(s, query=replace(s.query, key=f"{s.key}#{n}")).only(["parts"]) for s in samples for n in range(3)]
+    write_pairs(asked, tmp_path)
+    splits = {split: read_folder(tmp_path, split).keys for split in ("train", "val")}
+    pictures = [{key.partition("#")[0] for key in keys} for keys in splits.values()]
+    assert all(pictures) and pictures[0].isdisjoint(pictures[1])
 
 
 def test_hugging_face_datasets_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

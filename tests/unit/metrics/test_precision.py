@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -80,6 +81,15 @@ def test_larger_masks_are_taken_to_be_surer():
     truth = drawn(ONE)
     large_and_wrong = drawn(ONE, [12, 0, 30, 20])
     assert average_precision([instance_things(large_and_wrong, truth)])["ap50"] == pytest.approx(0.5)
+
+
+def test_scores_rank_masks_where_there_are_some():
+    pytest.importorskip("faster_coco_eval")
+    truth, found = drawn(ONE), drawn(ONE, [12, 0, 30, 20])
+    for scores, expected in (((0.9, 0.2), 1.0), ((0.2, 0.9), 0.5)):
+        things = instance_things(replace(found, scores=torch.tensor([*scores, 0.0])), truth)
+        assert [region.score for region in things.found] == pytest.approx(scores)
+        assert average_precision([things])["ap50"] == pytest.approx(expected)
 
 
 def test_ignored_pixels_belong_to_neither_side():

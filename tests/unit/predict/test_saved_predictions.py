@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from denoisight.annotations import Depth, Labels, Mask, Normals, Query
-from denoisight.data.files import read_depth, read_labels, read_normals
+from denoisight.data.files import read_depth, read_instances, read_labels, read_normals
 from denoisight.data.info import LabelTable
 from denoisight.errors import DataError
 from denoisight.predict.prediction import Prediction
@@ -26,6 +26,7 @@ ANNOTATIONS = {
     "normals": Normals.of(draw(1, 3, 6, 9) - 0.5),
     "semantic": Labels((3 * draw(2, 6, 9)).long(), CLASSES),
     "mask": Mask(draw(3, 6, 9), EVERYWHERE),
+    "instances": Labels((3 * draw(4, 6, 9)).long(), (), draw(5, 2)),
 }
 every_kind = pytest.mark.parametrize("task", ANNOTATIONS)
 
@@ -52,6 +53,14 @@ def test_depth_reads_back_bit_for_bit(tmp_path):
     coarse = np.array(Image.open(png))
     assert coarse.dtype == np.uint16
     assert np.abs(coarse / 65535 - ANNOTATIONS["depth"].values.numpy()).max() <= 0.5 / 65535 + 1e-7
+
+
+def test_things_keep_their_scores(tmp_path):
+    exact, png, _ = prediction("instances").save(tmp_path)
+    assert (exact.name, png.name) == ("street_instances.npz", "street_instances.png")
+    for name, tensor in read_instances(exact).tensors().items():
+        assert torch.equal(tensor, ANNOTATIONS["instances"].tensors()[name])
+    assert read_instances(png).scores is None
 
 
 def test_normals_read_back_bit_for_bit(tmp_path):

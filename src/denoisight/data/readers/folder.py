@@ -64,7 +64,7 @@ class FolderReader:
         truths = {truth: read_truth(item, truth, self.info, query.size) for truth in self.truths}
         sizes = [query.size, *(annotation.size for annotation in truths.values())]
         shared = min(h for h, _ in sizes), min(w for _, w in sizes)
-        sample = Sample(query, truths)
+        sample = Sample(query, truths, {truth: words for truth, words in item.phrases.items() if truth in truths})
         return sample if set(sizes) == {shared} else sample.crop(0, 0, *shared)
 
 

@@ -3,7 +3,8 @@
 Three layouts are understood, tried in this order:
 
 metadata.jsonl         a line per item: file_name, depth_file_name, normals_file_name, ..., text, key;
-                       depth_exact, normals_exact, ... name array files, and win
+                       depth_exact, normals_exact, ... name array files, and win;
+                       mask_text holds the words that the mask answers to, where they are not the text
 rgb/ (image/, images/) beside depth/, normals/, label/, mask/, ...; files of one stem belong together
 NAME.jpg               beside NAME_depth256.png, NAME_depth.png, NAME_normals.npz, NAME_label.png, ...
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ class Item:
     image: Path
     truths: Mapping[str, TruthFile]
     text: str = ""
+    phrases: Mapping[str, str] = field(default_factory=dict)
+    """By a truth's name, the words that it answers to; "" where nothing is asked about it."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,8 @@ def _from_metadata(folder: Path) -> Index:
     items = []
     for row in rows:
         key = str(row.get("key") or _without_image_folder(Path(row["file_name"])))
-        items.append(Item(key, folder / row["file_name"], _named_truths(folder, row), str(row.get("text") or "")))
+        text, phrases = str(row.get("text") or ""), _named_phrases(row)
+        items.append(Item(key, folder / row["file_name"], _named_truths(folder, row), text, phrases))
     if twice := [key for key, count in Counter(item.key for item in items).items() if count > 1]:
         sentence = f"{path} names {shortlist(twice)} more than once"
         faults.append(Problem(path, "metadata", sentence, "give each item a key of its own"))
@@ -147,6 +151,11 @@ def _named_truths(folder: Path, row: Mapping[str, Any]) -> dict[str, TruthFile]:
                 name = column.removesuffix(ending)
                 truths[TRUTH_NAMES.get(name, name)] = TruthFile(folder / value)
     return truths
+
+
+def _named_phrases(row: Mapping[str, Any]) -> dict[str, str]:
+    said = {name.removesuffix("_text"): words for name, words in row.items() if name.endswith("_text")}
+    return {TRUTH_NAMES.get(name, name): words for name, words in said.items() if isinstance(words, str)}
 
 
 def _from_folders(images: Path, truth_folders: Mapping[Path, str]) -> Index:

@@ -85,14 +85,15 @@ def divide(root: Path, items: Sequence[Item]) -> tuple[dict[str, list[Item]], st
 def hold_out(items: Sequence[Item], test: bool = True) -> dict[str, list[Item]]:
     """Split by a hash of each item's key, so that neither order nor new items move an item to another split.
 
-    Of two items or more, at least one each is for train and val.
+    Of a key such as NAME#PHRASE only the name counts: what is said about one picture stays together.
+    Of two pictures or more, at least one each is for train and val.
     """
-    share = {item.key: _share(item.key) for item in items}
+    share = {item.key: _share(item.key.partition("#")[0]) for item in items}
     bounds = (HELD_OUT, 2 * HELD_OUT if test else HELD_OUT)
     part = {key: "val" if x < bounds[0] else "test" if x < bounds[1] else "train" for key, x in share.items()}
-    ranked = sorted(share, key=share.__getitem__)
-    part.update({key: "val" for key in ranked[:1]})
-    part.update({key: "train" for key in ranked[-1:]})
+    least, most = min(share.values(), default=0.0), max(share.values(), default=0.0)
+    part.update({key: "val" for key, x in share.items() if x == least})
+    part.update({key: "train" for key, x in share.items() if x == most})
     return {split: [item for item in items if part[item.key] == split] for split in SPLITS}
 
 
