@@ -22,7 +22,7 @@ class Ratio:
     What comes back is depth up to scale, its unit the median. Equal steps of grey are equal ratios, so that an error
     costs near and far things the same relative depth (the scale-invariant logarithm of Eigen et al., NeurIPS 2014);
     in `Affine` it costs the near ones more. On the procedural scenes, whose fields reach far beyond their middle,
-    clipping at the default span costs 1.2 % of depth in the mean.
+    clipping at the default span costs 1.8 % of depth in the mean (`studies/depth_codec`).
     """
 
     span: float = 8.0
