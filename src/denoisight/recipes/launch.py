@@ -23,9 +23,11 @@ from ..data.open import open_data, subset
 from ..data.readers import Reader
 from ..diffusion.timesteps import law
 from ..errors import DenoisightError, RecipeError, UsageError
+from ..models import widen
+from ..models.backbone import Backbone
 from ..models.embedded import Network
 from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
-from ..models.stock import FAMILIES, perceiving, widen
+from ..models.stock import EDITING, FAMILIES, perceiving
 from ..predict.model import Model, load, task_of
 from ..runtime import pick_device, versions, world, write_json, write_text
 from ..tasks import TASKS, Task, make_tasks
@@ -225,25 +227,35 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
 
 
 def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None) -> Parts:
-    """A stock model that shall perceive by denoising is, or becomes, Marigold-shaped; its own task has no prompt."""
-    names = [entry.name for entry in config.denoises]
-    if start.backbone.edits and (names or config.creates):
+    """A stock model told its new tasks: as a Marigold one if it shall only perceive, as an InstructPix2Pix one if it
+    shall create, too, or is one already."""
+    names, family = [entry.name for entry in config.denoises], FAMILIES[config.stock]
+    if family.task and config.creates:
         raise RecipeError(
-            "An InstructPix2Pix folder can only be read out so far; add --route readout, or start from the Stable "
-            "Diffusion folder that it was made of."
+            f"A {config.stock} folder only perceives; leave out --teaching.create, or start from the Stable Diffusion "
+            "folder that it was made of."
         )
-    if names and config.creates:
-        raise RecipeError(
-            f"A {start.config.stock} folder learns to perceive or to create, not both; leave out --teaching.create."
-        )
-    if names:
-        widen(start.backbone.unet)
-        own = FAMILIES[perceiving(names)].task
-        bare = {"prompt": "", "clip": own == "normals"}
-        entries = tuple(e.model_copy(update=bare) if names == [own] else e for e in config.denoises)
-        config = config.model_copy(update={"stock": perceiving(names), "denoises": entries})
-        start.backbone.text.padded = False
+    if names and (config.creates or family.edits):
+        config = _editing(config, start.backbone)
+    elif names:
+        config = _perceiving(config, start.backbone, names)
     return with_heads(config, start.backbone, heads_for)
+
+
+def _editing(config: ModelConfig, backbone: Backbone) -> ModelConfig:
+    widen.zeroed(backbone.unet)
+    backbone.edits = True
+    return config.model_copy(update={"stock": EDITING})
+
+
+def _perceiving(config: ModelConfig, backbone: Backbone, names: list[str]) -> ModelConfig:
+    """A Marigold-shaped network's own task has no prompt."""
+    widen.halved(backbone.unet)
+    backbone.text.padded = False
+    own = FAMILIES[perceiving(names)].task
+    bare = {"prompt": "", "clip": own == "normals"}
+    entries = tuple(e.model_copy(update=bare) if names == [own] else e for e in config.denoises)
+    return config.model_copy(update={"stock": perceiving(names), "denoises": entries})
 
 
 def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
