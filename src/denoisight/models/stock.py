@@ -29,6 +29,7 @@ from ..diffusion.schedule import SCHEDULES, Schedule
 from ..errors import DenoisightError, WeightsError, shortlist
 from .backbone import Backbone
 from .latent import AutoencoderLatents
+from .lora import fused, has_adapters, save_adapters
 from .text import ClipPrompts
 
 log = logging.getLogger(__name__)
@@ -122,10 +123,13 @@ def open_stock(folder: Path) -> Stock:
 def save_stock(
     backbone: Backbone, name: str, spacing: str, steps: int, resolution: int, folder: Path, dtype: torch.dtype
 ) -> None:
-    """Write a folder that the stock class `name` opens, whose answers under DDIM are ours; weights in `dtype`."""
+    """Write a folder that the stock class `name` opens, whose answers under DDIM are ours; weights in `dtype`.
+
+    Adapters are added to the weights, and stand beside them in a file of their own.
+    """
     family, text = FAMILIES[name], backbone.text
     assert isinstance(text, ClipPrompts) and isinstance(backbone.latents, AutoencoderLatents)
-    modules = {"unet": backbone.unet, "vae": backbone.latents.vae, "text_encoder": text.clip}
+    modules = {"unet": fused(backbone.unet), "vae": backbone.latents.vae, "text_encoder": text.clip}
     if dtype != next(backbone.parameters()).dtype:
         modules = {part: nn.Module.to(copy.deepcopy(module), "cpu", dtype) for part, module in modules.items()}
     scheduler = DDIMScheduler.from_config(_describe(backbone, spacing))
@@ -136,6 +140,8 @@ def save_stock(
     # Pipelines are slow to import, and only this needs one.
     pipeline = getattr(import_module("diffusers"), name)
     pipeline(**modules, tokenizer=text.tokenizer, scheduler=scheduler, **more).save_pretrained(folder)
+    if has_adapters(backbone.unet):
+        save_adapters(backbone.unet, folder)
 
 
 def perceiving(tasks: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from ..models import widen
 from ..models.backbone import Backbone
 from ..models.embedded import Network
 from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
+from ..models.lora import add_adapters
 from ..models.stock import EDITING, FAMILIES, perceiving
 from ..predict.model import Model, load, task_of
 from ..runtime import pick_device, versions, world, write_json, write_text
@@ -158,6 +159,8 @@ def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], 
     """Save the state that validated best, telling how it came about."""
     rounded = {name: round(value, 5) for name, value in scores.items() if name != "badness"}
     made: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": _data_name(recipe), **rounded}
+    if recipe.lora:
+        made["lora"] = recipe.lora
     model.save_pretrained(folder, _card(recipe, scores, step), provenance=made)
 
 
@@ -194,6 +197,7 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
     )
     heads_for = heads if recipe.route == "readout" else None
     if recipe.model == "new":
+        _require_stock("", recipe.lora)
         config = ModelConfig(
             name=recipe.recipe,
             network=Network.model_validate(recipe.network),
@@ -219,14 +223,22 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
             **learns,
         }
     )
+    _require_stock(config.stock, recipe.lora)
     if config.stock:
-        return _stock_parts(config, start, heads_for)
+        return _stock_parts(config, start, heads_for, recipe.lora)
     parts = assemble(config, heads_for)
     parts.backbone.load_state_dict(start.backbone.state_dict())
     return parts
 
 
-def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None) -> Parts:
+def _require_stock(stock: str, lora: int) -> None:
+    if lora and not stock:
+        raise RecipeError(
+            "LoRA is for stock folders; this network is small enough to train whole, so leave out --lora."
+        )
+
+
+def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None, lora: int) -> Parts:
     """A stock model told its new tasks: as a Marigold one if it shall only perceive, as an InstructPix2Pix one if it
     shall create, too, or is one already."""
     names, family = [entry.name for entry in config.denoises], FAMILIES[config.stock]
@@ -239,6 +251,10 @@ def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | 
         config = _editing(config, start.backbone)
     elif names:
         config = _perceiving(config, start.backbone, names)
+    if lora:
+        # Channels that the network did not have can be learnt by no adapter of what it had.
+        widened = FAMILIES[config.stock].width > family.width
+        add_adapters(start.backbone.unet, lora, free=["conv_in"] if widened else [])
     return with_heads(config, start.backbone, heads_for)
 
 
