@@ -12,7 +12,7 @@ from denoisight.annotations import IGNORE, Labels
 from denoisight.data.scenes import Scenes
 from denoisight.evaluate.judges import JUDGES
 from denoisight.models.text import Words
-from denoisight.predict.model import load
+from denoisight.predict.load import load
 from denoisight.recipes.base import Recipe
 from denoisight.recipes.judge import judge
 from denoisight.recipes.launch import train

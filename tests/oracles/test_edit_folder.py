@@ -12,7 +12,7 @@ from denoisight.cli import main
 from denoisight.create.edit import edit_images
 from denoisight.create.folder import draw_sheet
 from denoisight.data.images import read_image
-from denoisight.predict.model import load
+from denoisight.predict.load import load
 
 from .stock_folders import stock_folder
 from .test_pix2pix import SETTINGS

@@ -10,7 +10,6 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from denoisight.create.synthesize import create_images, synthesize
 from denoisight.diffusion.noise import gaussian
 from denoisight.errors import RecipeError, UsageError, WeightsError
-from denoisight.models.stock import widen
 from denoisight.predict.load import load
 from denoisight.recipes.base import Augmentation, Recipe, Teaching
 from denoisight.recipes.launch import train
@@ -153,9 +152,10 @@ def test_start_latents_must_fit(folders: dict[str, Path]) -> None:
 
 
 def test_what_a_stock_folder_cannot_be_is_told(folders: dict[str, Path], tmp_path: Path) -> None:
-    both = Recipe(tasks=("depth",), data="scenes:8", model=str(folders["create"]), teaching=Teaching(create=0.5))
-    with pytest.raises(RecipeError, match="not both"):
-        train(both, tmp_path / "run", quiet=True)
+    for tasks in ((), ("depth",)):
+        recipe = Recipe(tasks=tasks, data="scenes:8", model=str(folders["depth"]), teaching=Teaching(create=0.5))
+        with pytest.raises(RecipeError, match="MarigoldDepthPipeline folder only perceives"):
+            train(recipe, tmp_path / "run", quiet=True)
 
 
 def test_stable_diffusion_must_be_taught_to_perceive(folders: dict[str, Path]) -> None:
@@ -218,12 +218,3 @@ def test_a_trained_folder_opens_in_plain_diffusers(
     trained = train(recipe, tmp_path / "run", quiet=True).folder / "model"
     np.testing.assert_allclose(ours(trained, task), theirs(trained, task), atol=1e-4)
     assert theirs(trained, task).std() > 0.05
-
-
-def test_a_widened_network_begins_as_it_was(folders: dict[str, Path]) -> None:
-    """With the noisy latents standing for the image too, the first layer says what it said before."""
-    unet = load(folders["create"], "cpu").parts.backbone.unet
-    x = latents()
-    before = unet.conv_in(x)
-    torch.testing.assert_close(widen(unet).conv_in(torch.cat([x, x], 1)), before)
-    assert unet.config.in_channels == 8 and widen(unet).conv_in.in_channels == 8

@@ -130,17 +130,17 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
 
     Raises `UsageError` where the model never learnt to create, or a prompt is longer than it can take.
     """
-    if model.parts.backbone.edits:
-        raise UsageError(
-            f"Model {model.name!r} edits images but creates none; give it some with --image (in Python: edit_images), "
-            "or take the Stable Diffusion folder that it was made of."
-        )
+    backbone, side = model.parts.backbone, model.parts.config.resolution
     if not model.parts.config.creates:
+        if backbone.edits:
+            raise UsageError(
+                f"Model {model.name!r} edits images but creates none; give it some with --image (in Python: "
+                "edit_images), or teach it with: denoisight train --model FOLDER --data DIR --teaching.create 1"
+            )
         raise UsageError(
             f"Model {model.name!r} never learnt to create images; "
             "teach it with: denoisight train --recipe embedded-create"
         )
-    backbone, side = model.parts.backbone, model.parts.config.resolution
     backbone.text.check([*prompts, how.negative])
     size = backbone.fitting_size(*(how.size or (side, side)))
     for first in range(0, len(prompts), how.batch):

@@ -23,8 +23,10 @@ class LatentSpace(Protocol):
     channels: int
     stride: int
 
-    def encode(self, pixels: Float[Tensor, "b 3 h w"], scaled: bool = True) -> Float[Tensor, "b c h2 w2"]:
-        """`scaled=False` leaves them in the autoencoder's own scale."""
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]: ...
+
+    def unscale(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b c h2 w2"]:
+        """The same in the autoencoder's own scale."""
         ...
 
     def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]: ...
@@ -92,7 +94,11 @@ class Backbone(nn.Module):
         words = self.text(prompts)
         if images is None:
             return Condition(words.new_zeros(len(words), self.latents.channels, 1, 1), words)
-        return Condition(self.latents.encode(images * 2 - 1, scaled=not self.edits), words)
+        return Condition(self.beside(self.latents.encode(images * 2 - 1)), words)
+
+    def beside(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """An image's latents in the scale in which the network takes them beside the noisy ones."""
+        return self.latents.unscale(image) if self.edits else image
 
     def forward(self, x: Float[Tensor, "b c h w"], level: Level, cond: Condition) -> Float[Tensor, "b c h w"]:
         """The U-Net's own output. The image comes first among the input channels, as in Marigold, or last where the

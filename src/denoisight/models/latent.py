@@ -13,8 +13,11 @@ class PixelPatches:
         self.stride = patch
         self.channels = 3 * patch**2
 
-    def encode(self, pixels: Float[Tensor, "b 3 h w"], scaled: bool = True) -> Float[Tensor, "b c h2 w2"]:
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
         return F.pixel_unshuffle(pixels, self.stride)
+
+    def unscale(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b c h2 w2"]:
+        return latents
 
     def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]:
         return F.pixel_shuffle(latents, self.stride)
@@ -37,13 +40,16 @@ class AutoencoderLatents(nn.Module):
         self.stride = 2 ** (len(vae.config.block_out_channels) - 1)
 
     @torch.no_grad()
-    def encode(self, pixels: Float[Tensor, "b 3 h w"], scaled: bool = True) -> Float[Tensor, "b c h2 w2"]:
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
         encoded = self.vae.encode(pixels)
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-        return (latents - self.shift) * self.vae.config.scaling_factor if scaled else latents
+        return (latents - self.shift) * self.vae.config.scaling_factor
+
+    def unscale(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b c h2 w2"]:
+        return latents / self.vae.config.scaling_factor + self.shift
 
     def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]:
-        return self.vae.decode(latents / self.vae.config.scaling_factor + self.shift).sample
+        return self.vae.decode(self.unscale(latents)).sample
 
     def valid(self, valid: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b c h2 w2"]:
         """A latent counts only where every pixel that it stands for does."""

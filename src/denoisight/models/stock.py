@@ -31,6 +31,7 @@ from ..errors import DenoisightError, WeightsError, shortlist
 from .backbone import Backbone
 from .files import again, check_whole, choose
 from .latent import AutoencoderLatents
+from .lora import fused, has_adapters, save_adapters
 from .text import ClipPrompts
 
 log = logging.getLogger(__name__)
@@ -50,11 +51,14 @@ class Family:
     edits: bool = False
 
 
+EDITING = "StableDiffusionInstructPix2PixPipeline"
+"""The stock class of a network that both perceives and creates, too: a task is an edit by instruction."""
+
 FAMILIES = {
     "MarigoldDepthPipeline": Family("depth", 2, padded=False),
     "MarigoldNormalsPipeline": Family("normals", 2, padded=False),
     "StableDiffusionPipeline": Family("", 1, padded=True),
-    "StableDiffusionInstructPix2PixPipeline": Family("", 2, padded=True, edits=True),
+    EDITING: Family("", 2, padded=True, edits=True),
 }
 
 
@@ -105,10 +109,11 @@ def open_stock(folder: Path, allow_pickle: bool = False) -> Stock:
     clip = _load(CLIPTextModel, folder / "text_encoder", allow_pickle).float().requires_grad_(False)
     tokenizer = _tokenizer(folder / "tokenizer")
     expected = family.width * latents.channels
-    if unet.config.in_channels != expected:
+    takes, makes = unet.config.in_channels, unet.config.out_channels
+    if (takes, makes) != (expected, latents.channels):
         raise WeightsError(
-            f"{folder / 'unet'} takes {unet.config.in_channels} channels, but a {name} on latents of "
-            f"{latents.channels} takes {expected}; give the U-Net that belongs to it."
+            f"{folder / 'unet'} takes {takes} channels and makes {makes}, but a {name} on latents of "
+            f"{latents.channels} takes {expected} and makes {latents.channels}; give the U-Net that belongs to it."
         )
     told = _read(folder / "scheduler" / "scheduler_config.json")
     if family.task and told.get("_class_name") != "DDIMScheduler":
@@ -126,46 +131,29 @@ def open_stock(folder: Path, allow_pickle: bool = False) -> Stock:
 def save_stock(
     backbone: Backbone, name: str, spacing: str, steps: int, resolution: int, folder: Path, dtype: torch.dtype
 ) -> None:
-    """Write a folder that the stock class `name` opens, whose answers under DDIM are ours; weights in `dtype`."""
-    if dtype != next(backbone.parameters()).dtype:
-        backbone = copy.deepcopy(backbone).to("cpu", dtype)
+    """Write a folder that the stock class `name` opens, whose answers under DDIM are ours; weights in `dtype`.
+
+    Adapters are added to the weights, and stand beside them in a file of their own.
+    """
     family, text = FAMILIES[name], backbone.text
     assert isinstance(text, ClipPrompts) and isinstance(backbone.latents, AutoencoderLatents)
-    parts = {
-        "unet": backbone.unet,
-        "vae": backbone.latents.vae,
-        "text_encoder": text.clip,
-        "tokenizer": text.tokenizer,
-        "scheduler": DDIMScheduler.from_config(_describe(backbone, spacing)),
-    }
+    modules = {"unet": fused(backbone.unet), "vae": backbone.latents.vae, "text_encoder": text.clip}
+    if dtype != next(backbone.parameters()).dtype:
+        modules = {part: nn.Module.to(copy.deepcopy(module), "cpu", dtype) for part, module in modules.items()}
+    scheduler = DDIMScheduler.from_config(_describe(backbone, spacing))
     more: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     if family.task:
         more = {"default_denoising_steps": steps, "default_processing_resolution": resolution}
         more["prediction_type"] = family.task
     # Pipelines are slow to import, and only this needs one.
-    getattr(import_module("diffusers"), name)(**parts, **more).save_pretrained(folder)
-
-
-def widen(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Let a U-Net that creates take an image beside its noisy latents, in place.
-
-    Its first kernel stands twice and halved, so that the first layer's outputs keep their size (Ke et al., CVPR 2024,
-    section 3.3). One that takes an image already is left as it is.
-    """
-    old = unet.conv_in
-    if old.in_channels > unet.config.out_channels:
-        return unet
-    new = nn.Conv2d(2 * old.in_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
-    with torch.no_grad():
-        new.weight.copy_(torch.cat([old.weight, old.weight], dim=1) / 2)
-        new.bias.copy_(old.bias)
-    unet.conv_in = new
-    unet.register_to_config(in_channels=new.in_channels)
-    return unet
+    pipeline = getattr(import_module("diffusers"), name)
+    pipeline(**modules, tokenizer=text.tokenizer, scheduler=scheduler, **more).save_pretrained(folder)
+    if has_adapters(backbone.unet):
+        save_adapters(backbone.unet, folder)
 
 
 def perceiving(tasks: Sequence[str]) -> str:
-    """The stock class under which a network for these tasks is kept: Marigold's for normals alone, or for depth."""
+    """The stock class of a network that only perceives these tasks: Marigold's for normals alone, or for depth."""
     return "MarigoldNormalsPipeline" if tuple(tasks) == ("normals",) else "MarigoldDepthPipeline"
 
 

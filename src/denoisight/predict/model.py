@@ -123,11 +123,9 @@ class Model:
         asked = f"{name!r} by {route}" if route else repr(name)
         # A folder's model does not know where it lies.
         model = self.name if self.name in SHIPPED else "FOLDER"
-        # A network that edits is read out; it cannot be taught to perceive by denoising.
-        how = " --route readout" if self.parts.backbone.edits else ""
         raise UsageError(
             f"Model {self.name!r} cannot predict {asked}; it learnt {', '.join(learnt) or 'nothing'}. "
-            f"Teach it with: denoisight train {name} --model {model} --data DIR{how}"
+            f"Teach it with: denoisight train {name} --model {model} --data DIR"
         )
 
     def predict(

@@ -17,14 +17,15 @@ from ..tasks import Reading, Task
 def features(parts: Parts, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
     """Features of images in [0, 1] at the model's reading level, under the empty prompt.
 
-    The image stands both where the noisy target goes and where the condition goes. No noise is drawn: at a low
-    level it would only blur, and without it one image has one answer (Diff-2-in-1 reads at t = 0).
+    The image stands both where the noisy target goes and where the condition goes, in the scale of each. No noise is
+    drawn: at a low level it would only blur, and without it one image has one answer (Diff-2-in-1 reads at t = 0).
     """
     backbone = parts.backbone
-    cond = backbone.condition(images, [""] * len(images))
+    clean = backbone.latents.encode(images * 2 - 1)
     t = torch.full((len(images),), parts.config.read_level, device=images.device)
     level = backbone.schedule.at(t)
-    return parts.taps(over(level.alpha, cond.image) * cond.image, level, Condition(cond.image, cond.text))  # type: ignore[misc]
+    cond = Condition(backbone.beside(clean), backbone.text([""] * len(images)))
+    return parts.taps(over(level.alpha, clean) * clean, level, cond)  # type: ignore[misc]
 
 
 def head_outputs(

@@ -86,6 +86,9 @@ class Recipe(Part):
     labels: Natural = Field(0, description="How many training samples to use; 0: all.")
     seed: int = Field(0, description="With it, the data and the versions, a run is determined.")
     network: dict[str, bool | int | tuple[int, ...]] = Field({}, description="Sizes of a new network.")
+    lora: Natural = Field(
+        0, description="Rank of adapters that a stock folder learns in place of its weights; 0: none."
+    )
     noise: Noise = Noise()
     teaching: Teaching = Teaching()
     optim: Optim = Optim()

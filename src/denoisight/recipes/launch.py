@@ -20,13 +20,10 @@ from torch import nn
 from ..annotations import Batch
 from ..data.augment import Augment
 from ..data.open import open_data, subset
-from ..data.readers import Reader, classes_of
+from ..data.readers import Reader
 from ..diffusion.timesteps import law
 from ..errors import DenoisightError, RecipeError, UsageError
-from ..models.embedded import Network
-from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
-from ..models.stock import FAMILIES, perceiving, widen
-from ..predict.load import load
+from ..models.folder import Parts
 from ..predict.model import Model, task_of
 from ..runtime import pick_device, versions, world, write_json, write_text
 from ..tasks import TASKS, Task, make_tasks
@@ -38,6 +35,7 @@ from ..train.optimizers import make_optimizer
 from ..train.run import Run
 from ..train.validate import validate
 from .base import Recipe
+from .start import starting_parts
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +69,7 @@ def train(
     torch.manual_seed(recipe.seed)
     reader, held_out = _readers(recipe)
     accelerator = _accelerator(recipe, out)
-    parts = _parts(recipe, reader)
+    parts = starting_parts(recipe, reader)
     learnt = parts.config.denoises if recipe.route == "denoise" else parts.config.reads
     tasks = tuple(task_of(entry) for entry in learnt if entry.name != INSTRUCT)
     if accelerator.is_main_process:
@@ -157,6 +155,8 @@ def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], 
     """Save the state that validated best, telling how it came about."""
     rounded = {name: round(value, 5) for name, value in scores.items() if name != "badness"}
     made: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": _data_name(recipe), **rounded}
+    if recipe.lora:
+        made["lora"] = recipe.lora
     model.save_pretrained(folder, _card(recipe, scores, step), provenance=made)
 
 
@@ -178,77 +178,6 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     name = "scenes" if recipe.data.startswith("scenes") else recipe.data
     held_out = open_data(name, "val", truths, size=size)
     return reader, subset(held_out, min(len(held_out), recipe.validation_images))
-
-
-def _parts(recipe: Recipe, reader: Reader) -> Parts:
-    """The model to start from, told its new tasks; heads that it lacks are new. Tasks it knew keep their codecs."""
-    start = None if recipe.model == "new" else load(recipe.model, device="cpu", allow_pickle=recipe.allow_pickle).parts
-    known = {} if start is None else {e.name: e.codec for e in (*start.config.denoises, *start.config.reads)}
-    entries = tuple(
-        TaskEntry(name=name, classes=_classes(name, reader), codec=recipe.codecs.get(name, known.get(name)))
-        for name in recipe.tasks
-    )
-    if recipe.teaching.paraphrase:
-        entries = (*entries, TaskEntry(name=INSTRUCT))
-    heads = {entry.name: task_of(entry).head.channels for entry in entries if entry.name != INSTRUCT}
-    learns: dict[str, Any] = (
-        {"denoises": entries, "creates": recipe.teaching.create > 0}
-        if recipe.route == "denoise"
-        else {"denoises": (), "reads": entries}
-    )
-    heads_for = heads if recipe.route == "readout" else None
-    if start is None:
-        config = ModelConfig(
-            name=recipe.recipe,
-            network=Network.model_validate(recipe.network),
-            schedule=recipe.noise.schedule or "scaled-linear",
-            predicts=recipe.noise.predicts or "x0",
-            resolution=recipe.res or 64,
-            steps=recipe.predict_steps,
-            **learns,
-        )
-        return assemble(config, heads_for)
-    if recipe.noise.schedule or recipe.noise.predicts or recipe.network:
-        raise RecipeError(
-            "noise.schedule, noise.predicts and network are the model's own; set them only with --model new."
-        )
-    config = start.config.model_copy(
-        update={
-            "name": "-".join(("denoisight", *recipe.tasks)),
-            "resolution": recipe.res or start.config.resolution,
-            "steps": recipe.predict_steps,
-            "reads": (),
-            "provenance": {"started_from": start.config.name},
-            **learns,
-        }
-    )
-    if config.stock:
-        return _stock_parts(config, start, heads_for)
-    parts = assemble(config, heads_for)
-    parts.backbone.load_state_dict(start.backbone.state_dict())
-    return parts
-
-
-def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None) -> Parts:
-    """A stock model that shall perceive by denoising is, or becomes, Marigold-shaped; its own task has no prompt."""
-    names = [entry.name for entry in config.denoises]
-    if start.backbone.edits and (names or config.creates):
-        raise RecipeError(
-            "An InstructPix2Pix folder can only be read out so far; add --route readout, or start from the Stable "
-            "Diffusion folder that it was made of."
-        )
-    if names and config.creates:
-        raise RecipeError(
-            f"A {start.config.stock} folder learns to perceive or to create, not both; leave out --teaching.create."
-        )
-    if names:
-        widen(start.backbone.unet)
-        own = FAMILIES[perceiving(names)].task
-        bare = {"prompt": "", "codec": "clipped" if own == "normals" else None}
-        entries = tuple(e.model_copy(update=bare) if names == [own] else e for e in config.denoises)
-        config = config.model_copy(update={"stock": perceiving(names), "denoises": entries})
-        start.backbone.text.padded = False
-    return with_heads(config, start.backbone, heads_for)
 
 
 def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
@@ -328,11 +257,6 @@ def _describe(recipe: Recipe, out: Path, reader: Reader, held_out: Reader, devic
     )
     for note in reader.notes:
         log.info("%s", note)
-
-
-def _classes(name: str, reader: Reader) -> tuple[str, ...]:
-    (task,) = make_tasks([name], ("any",))
-    return classes_of(reader, task.truth) if task.classes else ()
 
 
 def _workers(recipe: Recipe, reader: Reader) -> int:

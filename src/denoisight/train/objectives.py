@@ -60,7 +60,8 @@ class DenoiseObjective(nn.Module):
     The roles are the tasks, and creation, whose canvas is the image and whose condition is the caption alone.
     The loss is the mean squared error in the network's own kind of prediction, over valid latents, at
     timesteps drawn from `law` (probabilities over 0..T-1). Creation is as much about the last details as about the
-    layout: its timesteps are drawn uniformly and its error is that of the velocity. Every image is encoded once.
+    layout: its timesteps are drawn uniformly and its error is that of the velocity. Every image is encoded once; for
+    a network that edits, its latents are scaled where they are the canvas and unscaled where they are the condition.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class DenoiseObjective(nn.Module):
         draws = [timesteps.draw(law, 1, generator(seed, f"t {key}", step)) for law, key in zip(laws, keys, strict=True)]
         level = backbone.schedule.at(torch.cat(draws).to(image.device))
         noise = gaussian(clean.shape[1:], [item_seed(seed, key, step) for key in keys]).to(clean)
-        cond = self._condition(roles, batch, image, seed, step)
+        cond = self._condition(roles, batch, backbone.beside(image), seed, step)
         output = backbone(add_noise(clean, noise, level), level, cond)
         aim = prediction.target(backbone.predicts, clean, noise, level)
 

@@ -9,7 +9,8 @@ from denoisight.annotations import Depth
 from denoisight.data.open import open_data
 from denoisight.data.scenes import CLASSES, PARTS
 from denoisight.errors import DenoisightError, UsageError
-from denoisight.predict.model import Model, load
+from denoisight.predict.load import load
+from denoisight.predict.model import Model
 from denoisight.recipes.adapt import adapt
 from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.launch import train

@@ -1,0 +1,118 @@
+"""What a run starts from: a new network, a model that knows something already, a stock pipeline to be widened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..data.readers import Reader, classes_of
+from ..errors import RecipeError
+from ..models import widen
+from ..models.backbone import Backbone
+from ..models.embedded import Network
+from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
+from ..models.lora import add_adapters
+from ..models.stock import EDITING, FAMILIES, perceiving
+from ..predict.load import load
+from ..predict.model import task_of
+from ..tasks import make_tasks
+from ..tasks.instruct import INSTRUCT
+from .base import Recipe
+
+
+def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
+    """The model to start from, told its new tasks; heads that it lacks are new. Tasks it knew keep their codecs."""
+    start = None if recipe.model == "new" else load(recipe.model, device="cpu", allow_pickle=recipe.allow_pickle).parts
+    known = {} if start is None else {e.name: e.codec for e in (*start.config.denoises, *start.config.reads)}
+    entries = tuple(
+        TaskEntry(name=name, classes=_classes(name, reader), codec=recipe.codecs.get(name, known.get(name)))
+        for name in recipe.tasks
+    )
+    if recipe.teaching.paraphrase:
+        entries = (*entries, TaskEntry(name=INSTRUCT))
+    heads = {entry.name: task_of(entry).head.channels for entry in entries if entry.name != INSTRUCT}
+    learns: dict[str, Any] = (
+        {"denoises": entries, "creates": recipe.teaching.create > 0}
+        if recipe.route == "denoise"
+        else {"denoises": (), "reads": entries}
+    )
+    heads_for = heads if recipe.route == "readout" else None
+    if start is None:
+        _require_stock("", recipe.lora)
+        config = ModelConfig(
+            name=recipe.recipe,
+            network=Network.model_validate(recipe.network),
+            schedule=recipe.noise.schedule or "scaled-linear",
+            predicts=recipe.noise.predicts or "x0",
+            resolution=recipe.res or 64,
+            steps=recipe.predict_steps,
+            **learns,
+        )
+        return assemble(config, heads_for)
+    if recipe.noise.schedule or recipe.noise.predicts or recipe.network:
+        raise RecipeError(
+            "noise.schedule, noise.predicts and network are the model's own; set them only with --model new."
+        )
+    config = start.config.model_copy(
+        update={
+            "name": "-".join(("denoisight", *recipe.tasks)),
+            "resolution": recipe.res or start.config.resolution,
+            "steps": recipe.predict_steps,
+            "reads": (),
+            "provenance": {"started_from": start.config.name},
+            **learns,
+        }
+    )
+    _require_stock(config.stock, recipe.lora)
+    if config.stock:
+        return _stock_parts(config, start, heads_for, recipe.lora)
+    parts = assemble(config, heads_for)
+    parts.backbone.load_state_dict(start.backbone.state_dict())
+    return parts
+
+
+def _require_stock(stock: str, lora: int) -> None:
+    if lora and not stock:
+        raise RecipeError(
+            "LoRA is for stock folders; this network is small enough to train whole, so leave out --lora."
+        )
+
+
+def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None, lora: int) -> Parts:
+    """A stock model told its new tasks: as a Marigold one if it shall only perceive, as an InstructPix2Pix one if it
+    shall create, too, or is one already."""
+    names, family = [entry.name for entry in config.denoises], FAMILIES[config.stock]
+    if family.task and config.creates:
+        raise RecipeError(
+            f"A {config.stock} folder only perceives; leave out --teaching.create, or start from the Stable Diffusion "
+            "folder that it was made of."
+        )
+    if names and (config.creates or family.edits):
+        config = _editing(config, start.backbone)
+    elif names:
+        config = _perceiving(config, start.backbone, names)
+    if lora:
+        # Channels that the network did not have can be learnt by no adapter of what it had.
+        widened = FAMILIES[config.stock].width > family.width
+        add_adapters(start.backbone.unet, lora, free=["conv_in"] if widened else [])
+    return with_heads(config, start.backbone, heads_for)
+
+
+def _editing(config: ModelConfig, backbone: Backbone) -> ModelConfig:
+    widen.zeroed(backbone.unet)
+    backbone.edits = True
+    return config.model_copy(update={"stock": EDITING})
+
+
+def _perceiving(config: ModelConfig, backbone: Backbone, names: list[str]) -> ModelConfig:
+    """A Marigold-shaped network's own task has no prompt."""
+    widen.halved(backbone.unet)
+    backbone.text.padded = False
+    own = FAMILIES[perceiving(names)].task
+    bare = {"prompt": "", "codec": "clipped" if own == "normals" else None}
+    entries = tuple(e.model_copy(update=bare) if names == [own] else e for e in config.denoises)
+    return config.model_copy(update={"stock": perceiving(names), "denoises": entries})
+
+
+def _classes(name: str, reader: Reader) -> tuple[str, ...]:
+    (task,) = make_tasks([name], ("any",))
+    return classes_of(reader, task.truth) if task.classes else ()
