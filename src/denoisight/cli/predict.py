@@ -45,8 +45,8 @@ def predict(
     inputs
         Pictures, folders, globs, or lists of them. `NAME_*.png` beside `NAME.jpg` is a truth and left out.
     task
-        depth, normals, semantic, referring, instances, saliency, boundary; several with commas; all. With instruct
-        the prompt says what to do, as in --prompt "how far away is every pixel".
+        depth, normals, semantic, referring, instances, detection, parts, saliency, boundary; several with commas; all.
+        With instruct the prompt says what to do, as in --prompt "how far away is every pixel".
     model
         "embedded", a folder, a known name (marigold-depth, marigold-normals) or a hub id OWNER/NAME[@REVISION].
     allow_pickle

@@ -38,7 +38,8 @@ def train(
     Parameters
     ----------
     task
-        What to learn: depth, normals, semantic, referring, instances, saliency, boundary; several with commas.
+        What to learn, several with commas: depth, normals, semantic, referring, instances, detection, parts, saliency,
+        boundary.
     out
         The run's folder (default: runs/TASK).
     recipe

@@ -61,7 +61,7 @@ def build(network: Network, schedule: Schedule, predicts: str) -> Backbone:
     return Backbone(unet.to(memory_format=torch.channels_last), text, latents, schedule, predicts)
 
 
-SHIPPED = ("embedded",)
+SHIPPED = ("embedded", "embedded-create")
 """Models inside the package."""
 
 

@@ -13,8 +13,8 @@ from .model import Model, task_of
 
 
 def load(name: str | Path, device: str = "auto", dtype: str = "fp32", allow_pickle: bool = False) -> Model:
-    """Open "embedded", a folder (of a model, of a run that holds one, or of a stock pipeline), a known name such as
-    "sd-1.5", or a hub id "owner/name", the last two with "@revision" or not. A folder goes before an id.
+    """Open "embedded" or "embedded-create", a folder (of a model, of a run that holds one, or of a stock pipeline), a
+    known name such as "sd-1.5", or a hub id "owner/name", the last two with "@revision" or not. A folder goes first.
 
     What is not in the hub's cache is downloaded, and its licence logged first. Weights are safetensors, unless
     `allow_pickle` is set and a folder has only pickles. Raises `WeightsError` (exit 5) saying what was looked for.
