@@ -25,7 +25,7 @@ def tiny_config():
     from denoisight.models.folder import ModelConfig, TaskEntry
     from denoisight.tasks import TASKS
 
-    entries = tuple(TaskEntry(name=name, classes=CLASSES if name == "semantic" else ()) for name in TASKS)
+    entries = tuple(TaskEntry(name=name, classes=CLASSES if name in ("semantic", "parts") else ()) for name in TASKS)
     network = Network(widths=(32, 48), text_width=16, text_layers=1)
     return ModelConfig(name="tiny", network=network, resolution=32, steps=3, denoises=entries, reads=entries)
 

@@ -223,6 +223,23 @@ class Boxes(Annotation):
         return replace(self, xyxy=self.xyxy * self.xyxy.new_tensor([sx, sy, sx, sy]), image_size=(height, width))
 
 
+def box_instances(ids: Int64[Tensor, "h w"]) -> Boxes:
+    """The tight box of every instance, in the order of their ids; 0 and `IGNORE` are none. All of one class."""
+    found = [i for i in ids.unique().tolist() if i not in (0, IGNORE)]
+    rows = []
+    for i in found:
+        y, x = (ids == i).nonzero().unbind(1)
+        rows.append([int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1])
+    count = len(found)
+    return Boxes(
+        torch.tensor(rows, dtype=torch.float32).reshape(-1, 4),
+        torch.zeros(count, dtype=torch.int64),
+        torch.ones(count),
+        torch.ones(count, dtype=torch.bool),
+        (ids.shape[0], ids.shape[1]),
+    )
+
+
 def stack(items: Sequence[Kind]) -> Kind:
     """Batch annotations of one kind, size and gauge along a new first axis. Boxes are padded to the longest list.
 

@@ -13,11 +13,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from denoisight.evaluate.results import Results
-from denoisight.report.tables import markdown, score_tables
+from denoisight.evaluate.results import Result, Results
+from denoisight.report.tables import ARROWS, format_score, markdown, score_tables
+from denoisight.train.validate import CHOOSE_BY
 
 HERE = Path(__file__).parent
 README = HERE.parents[1] / "README.md"
+ALL = HERE.parents[1] / "docs" / "results.md"
 RUNS = Path("runs")
 DATA = Path(os.environ.get("DENOISIGHT_DATA_DIR", "../shared/data"))
 
@@ -42,12 +44,17 @@ BASELINES = {
     "facing above ground",
     "most frequent class",
     "most frequent class per pixel",
+    "mean training mask",
+    "largest object",
+    "random object",
+    "one thing a quadrant",
+    "one thing in the middle",
 }
 NOTE = (
-    "Depth: mean over images; normals and labels: all pixels pooled. Brackets: 95 % bootstrap intervals over images. "
+    "Depth is aligned by scale and shift and is the mean over images; all others are pooled over images. Brackets: "
+    "95 % bootstrap intervals over images. The largest and the random object are told the true things of the image. "
     "The mean map of kitti-object is made from some of the ten images that it is judged on."
 )
-SHOWN = {"abs_rel", "delta1", "rmse", "mean", "median", "within_11.25", "miou", "pixel_accuracy"}
 
 
 def main() -> None:
@@ -69,32 +76,62 @@ def run(name: str, commands: list[list[str]]) -> None:
 
 
 def write_tables() -> None:
-    """Put the tables between the markers of the README."""
+    """Put the summary between the markers of the README, and all tables into docs/results.md."""
     before, _, rest = README.read_text(encoding="utf-8").partition("<!-- scores -->\n")
     _, _, after = rest.partition("<!-- end of scores -->")
-    README.write_text(f"{before}<!-- scores -->\n{tables()}<!-- end of scores -->{after}", encoding="utf-8")
+    README.write_text(f"{before}<!-- scores -->\n{summary()}<!-- end of scores -->{after}", encoding="utf-8")
+    ALL.write_text(tables(), encoding="utf-8")
+
+
+def summary() -> str:
+    """The deciding score of each task of the shipped model, beside the best trivial baseline; then the adaptations."""
+    rows = [
+        "| | scenes/test | best trivial baseline | scenes/shifted | best trivial baseline |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    shifted = {r.protocol.task: r for r in _own("scenes-shifted")}
+    for result in _own("scenes-test"):
+        cells = [
+            _cells(r, case) for r, case in ((result, "scenes-test"), (shifted[result.protocol.task], "scenes-shifted"))
+        ]
+        rows.append(f"| {_title(result)} | {' | '.join(cell for pair in cells for cell in pair)} |")
+    others = ["", "| | model | best trivial baseline |", "|---|---:|---:|"]
+    for case in CASES:
+        if not case.startswith("scenes"):
+            (result,) = _own(case)
+            others.append(f"| {result.protocol.name}: {_title(result)} | {' | '.join(_cells(result, case))} |")
+    return "\n".join([*rows, *others, "", f"{NOTE}\n"])
+
+
+def _own(case: str) -> list[Result]:
+    return [r for r in _read(case) if r.predictor not in BASELINES]
+
+
+def _title(result: Result) -> str:
+    metric = CHOOSE_BY[result.protocol.task][0]
+    told = result.metrics[metric]
+    return f"{result.protocol.task}, {metric} ({told.unit}) {ARROWS[told.better]}"
+
+
+def _cells(result: Result, case: str) -> tuple[str, str]:
+    """The score with its interval, and that of the best rival with its name."""
+    metric, sign = CHOOSE_BY[result.protocol.task]
+    rivals = [r for r in _read(case) if r.predictor in BASELINES and r.protocol.task == result.protocol.task]
+    best = min(rivals, key=lambda r: sign * r.headline[metric].value)
+    return format_score(result.headline[metric]), f"{format_score(best.headline[metric])} {best.predictor}"
 
 
 def tables() -> str:
-    """Per protocol and task, the deciding scores of the committed results with their intervals."""
-    parts = []
+    """Per protocol and task, the scores of the committed results with their intervals."""
+    parts = ["# Results\n\nWritten, and made, by `python studies/main_job/run.py`.\n"]
     for name in CASES:
-        results = [r.model_copy(update={"metrics": _few(r.metrics), "scores": _only(r.scores)}) for r in _read(name)]
-        shown = [replace(table, note="") for table in score_tables(results, BASELINES) if table.rows]
+        shown = [replace(table, note="") for table in score_tables(_read(name), BASELINES) if table.rows]
         parts += [f"**{table.title}**\n\n{markdown(table)}" for table in shown]
     return "\n".join([*parts, f"{NOTE}\n"])
 
 
 def _read(name: str):
     return Results.read(HERE / name).results
-
-
-def _few(metrics: dict) -> dict:
-    return {name: metric for name, metric in metrics.items() if name in SHOWN}
-
-
-def _only(scores: dict) -> dict:
-    return {pooling: _few(values) for pooling, values in scores.items()}
 
 
 if __name__ == "__main__":

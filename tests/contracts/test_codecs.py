@@ -1,7 +1,9 @@
 """What every codec promises: what is encoded comes back, alone, flipped, batched and through a lossy canvas."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +11,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denoisight.annotations import IGNORE, Annotation, Depth, Labels, Mask, Normals, resize_image, stack
+from denoisight.annotations import IGNORE, Annotation, Boxes, Depth, Labels, Mask, Normals, resize_image, stack
 from denoisight.codecs import Codec
 from denoisight.codecs.affine import Affine
 from denoisight.codecs.binary import Binary
+from denoisight.codecs.boxes import CentreBoxes
+from denoisight.codecs.paint import Paint
 from denoisight.codecs.palette import Palette
+from denoisight.codecs.ratio import Ratio
 from denoisight.codecs.unit_vector import UnitVector
 from denoisight.errors import DataError, UsageError
+from denoisight.metrics.things import box_iou
 
 NEAR_M, FAR_M = 0.5, 20.0
 
@@ -90,6 +96,12 @@ def outside_mask(decoded: Mask, truth: Mask) -> torch.Tensor:
     return (decoded.probability - truth.probability).abs()[truth.valid]
 
 
+def ratio_error(decoded: Depth, truth: Depth) -> torch.Tensor:
+    """Relative to the truth in units of its median."""
+    true = truth.values / truth.values[truth.valid].median()
+    return ((decoded.values - true).abs() / true.clamp(min=0.1))[truth.valid]
+
+
 @dataclass(frozen=True)
 class Case:
     """A codec with truths to draw, and how far (per valid pixel) a decoded one lies from its truth.
@@ -126,6 +138,8 @@ CASES = {
     "metres by disparity": case_of_metres("disparity", 0.08),
     "metres by log": case_of_metres("log", 0.04),
     "unit vector": Case(UnitVector(), normals, angle_deg, Normals, exact=0.05, lossy=3.0),
+    "ratio": Case(Ratio(), depth, ratio_error, Depth, "scale", 1e-4, 0.1),
+    "paint": Case(Paint(), mask, outside_mask, Mask, exact=0.6, lossy=0.3),
     "binary": Case(Binary(), mask, outside_mask, Mask),
     **{f"palette {k}": Case(Palette(classes(k)), labels(k), misread, Labels, lossy=0.002) for k in (2, 11, 19, 27, 40)},
 }
@@ -224,6 +238,8 @@ def test_every_canvas_decodes_to_something(case, scale, seed):
         assert torch.isfinite(tensor.float()).all()
     if isinstance(decoded, Depth) and decoded.gauge == "metres":
         assert decoded.values.min() >= NEAR_M * 0.999 and decoded.values.max() <= FAR_M * 1.001
+    elif isinstance(decoded, Depth) and decoded.gauge == "scale":
+        assert decoded.values.min() >= 1 / 8.01 and decoded.values.max() <= 8.01
     elif isinstance(decoded, Depth | Mask):
         values = decoded.values if isinstance(decoded, Depth) else decoded.probability
         assert values.min() >= 0 and values.max() <= 1
@@ -304,7 +320,100 @@ def test_what_was_decoded_can_be_encoded_again(space):
     torch.testing.assert_close(again.values, once.values, rtol=0, atol=0.05)
 
 
+@pytest.mark.parametrize("gauge", ["affine", "affine-disparity", "affine-log"])
+def test_ratios_need_depth_up_to_scale(gauge):
+    with pytest.raises(DataError, match=f"'{gauge}'.*--codecs.depth affine"):
+        Ratio().encode(replace(depth(), gauge=gauge), IMAGE)
+
+
+def test_ratios_do_not_depend_on_the_unit_and_cost_near_and_far_alike():
+    truth = depth()
+    plain = Ratio().encode(truth, IMAGE).pixels
+    doubled = Ratio().encode(replace(truth, values=2.5 * truth.values, gauge="scale"), IMAGE).pixels
+    torch.testing.assert_close(doubled, plain, rtol=0, atol=1e-5)
+    moved = Ratio().decode(plain * 0.9 + 0.05, IMAGE).values / Ratio().decode(plain * 0.9, IMAGE).values
+    torch.testing.assert_close(moved, torch.full_like(moved, 8**0.05))
+
+
+def test_ratios_ignore_what_is_not_valid():
+    truth = depth()
+    spoilt = replace(truth, values=torch.where(truth.valid, truth.values, 500.0))
+    assert torch.equal(Ratio().encode(spoilt, IMAGE).pixels, Ratio().encode(truth, IMAGE).pixels)
+
+
+# ---- paint ----
+
+
+def test_paint_leaves_the_image_where_nothing_is_meant():
+    truth = mask()
+    pixels = Paint().encode(truth, IMAGE).pixels
+    assert torch.equal(pixels[:, truth.valid & ~truth.inside], (IMAGE * 2 - 1)[:, truth.valid & ~truth.inside])
+    assert pixels[:, truth.valid & truth.inside].T.unique(dim=0).tolist() == [[1, -1, -1]]
+
+
+def test_the_margin_decides_what_becomes_of_things_that_were_red_before():
+    red = torch.tensor([1.0, 0, 0])[:, None, None].expand(3, 8, 8)
+    unpainted = red * 2 - 1 + 0.1 * noise(1, 3, 8, 8)
+    assert Paint().decode(unpainted, red).inside.all()
+    assert not Paint(margin=0.5).decode(unpainted, red).inside.any()
+
+
+def test_the_default_margin_is_the_one_that_the_study_found():
+    found = json.loads((Path(__file__).parents[2] / "studies" / "paint" / "results.json").read_text())
+    assert Paint().margin == found["best"]
+
+
+# ---- boxes ----
+
+
+def boxes_of(*corners: tuple[float, float, float, float], size: tuple[int, int] = (64, 64)) -> Boxes:
+    count = len(corners)
+    xyxy = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
+    return Boxes(xyxy, torch.zeros(count).long(), torch.ones(count), torch.ones(count, dtype=torch.bool), size)
+
+
+THREE = boxes_of((4, 6, 20, 30), (30, 10, 60, 50), (40, 20, 48, 28))
+
+
+@pytest.mark.parametrize("spoil", [0.0, 0.05])
+def test_boxes_come_back_alone_overlapping_and_noisy(spoil):
+    canvas = CentreBoxes().encode(THREE, IMAGE)
+    assert canvas.pixels.abs().max() <= 1 and canvas.valid.all()
+    read = CentreBoxes().decode(canvas.pixels + spoil * noise(1, 3, 64, 64), IMAGE)
+    assert read.valid.all() and read.image_size == (64, 64)
+    iou = box_iou(read.xyxy, THREE.xyxy)
+    assert len(read.ids) == 3 and iou.amax(0).min() > 0.75
+    assert read.scores.diff().max() <= 0 and read.scores.min() > 0.3
+
+
+def test_batched_boxes_are_coded_as_alone():
+    two = boxes_of((1, 1, 9, 13), (20, 30, 64, 64))
+    batch = stack([THREE, two])
+    images = IMAGE.expand(2, -1, -1, -1)
+    pixels = CentreBoxes().encode(batch, images).pixels
+    assert torch.equal(pixels[1], CentreBoxes().encode(two, IMAGE).pixels)
+    read = CentreBoxes().decode(pixels, images)
+    assert read.valid.sum(1).tolist() == [3, 2]
+    alone = CentreBoxes().decode(pixels[1], IMAGE)
+    assert torch.equal(read[1].xyxy[read[1].valid], alone.xyxy)
+
+
+def test_no_box_and_pure_noise_are_read_too():
+    empty = CentreBoxes().encode(boxes_of(), IMAGE).pixels
+    assert empty[0].max() == -1 and len(CentreBoxes().decode(empty, IMAGE).ids) == 0
+    many = CentreBoxes(most=7).decode(3 * noise(2, 3, 64, 64), IMAGE)
+    assert 0 < len(many.ids) <= 7 and torch.isfinite(many.xyxy).all()
+    assert (many.xyxy[:, 2:] > many.xyxy[:, :2]).all() and many.xyxy.min() >= 0 and many.xyxy.max() <= 64
+
+
 # ---- palette ----
+
+
+def test_no_colour_of_a_few_lies_in_the_middle():
+    """Where a network ends that cannot decide."""
+    for count in range(1, 15):
+        assert Palette(classes(count)).colours.norm(dim=1).min() >= 1
+
 
 WITHSTANDS = {2: 1.0, 11: 1.0, 19: 1.0, 27: 1.0, 40: 0.998, 64: 0.997, 125: 0.965, 150: 0.91, 255: 0.815}
 """The least share of pixels that keep their class under noise of standard deviation 0.1 in each channel."""
@@ -324,7 +433,8 @@ def test_colours_are_distinct_fixed_and_inside_the_cube(count):
     colours = Palette(classes(count)).colours
     assert colours.shape == (count, 3) and colours.abs().max() <= 1
     nearest = (torch.cdist(colours, colours) + 9 * torch.eye(count)).min()
-    assert nearest >= (1.0 if count <= 27 else 0.5 if count <= 125 else 1 / 3) - 1e-5
+    bounds = ((8, 2.0), (14, 2**0.5), (27, 1.0), (125, 0.5), (255, 1 / 3))
+    assert nearest >= next(apart for most, apart in bounds if count <= most) - 1e-5
     assert torch.equal(colours, Palette(tuple(f"other {i}" for i in range(count))).colours)
 
 

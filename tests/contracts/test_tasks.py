@@ -5,15 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from denoisight.annotations import IGNORE, Depth, Labels, Mask, Normals, stack
+from denoisight.annotations import IGNORE, Boxes, Depth, Labels, Mask, Normals, stack
 from denoisight.errors import UsageError
+from denoisight.metrics.things import box_iou
 from denoisight.models.text import Words
-from denoisight.tasks import TASKS, Reading, make_tasks
+from denoisight.tasks import CODECS, TASKS, Reading, make_tasks
 from denoisight.tasks.base import masked_mean
 
 CLASSES = ("floor", "wall", "box", "ball")
 EVERY = make_tasks("all", CLASSES)
 every_task = pytest.mark.parametrize("task", EVERY, ids=lambda task: task.name)
+every_pixel_task = pytest.mark.parametrize(
+    "task", [task for task in EVERY if task.kind is not Boxes], ids=lambda task: task.name
+)
 
 
 def draw(seed, *shape):
@@ -72,7 +76,7 @@ def test_it_stands_in_the_table_under_its_name(task):
     assert task.classes in ((), CLASSES)
 
 
-@every_task
+@every_pixel_task
 def test_its_codec_draws_its_kind_of_truth(task):
     truth = batch_of(task)
     canvas = task.codec.encode(truth, IMAGES)
@@ -92,7 +96,7 @@ def test_prompts_tell_tasks_apart():
     assert len({task.instruct() for task in EVERY}) == len(EVERY)
 
 
-@every_task
+@every_pixel_task
 def test_a_head_is_judged_by_its_valid_pixels(task):
     truth = batch_of(task)
     outputs = (4 * draw(3, 2, task.head.channels, 8, 12) - 2).requires_grad_()
@@ -107,7 +111,7 @@ def test_a_head_is_judged_by_its_valid_pixels(task):
     torch.testing.assert_close(task.head.loss(elsewhere, truth, IMAGES), loss)
 
 
-@every_task
+@every_pixel_task
 def test_the_truth_itself_costs_nothing(task):
     truth = batch_of(task)
     outputs = perfect(task, truth)
@@ -118,7 +122,7 @@ def test_the_truth_itself_costs_nothing(task):
     assert costs[0] < costs[1] < costs[2] or task.kind is Labels and costs[0] <= costs[1] < costs[2]
 
 
-@every_task
+@every_pixel_task
 def test_where_nothing_is_known_nothing_is_learnt(task):
     outputs = draw(6, 2, task.head.channels, 8, 12).requires_grad_()
     loss = task.head.loss(outputs, without_truth(batch_of(task)), IMAGES)
@@ -127,7 +131,7 @@ def test_where_nothing_is_known_nothing_is_learnt(task):
     assert torch.equal(outputs.grad, torch.zeros_like(outputs))
 
 
-@every_task
+@every_pixel_task
 def test_a_head_says_the_truth_in_the_right_kind_and_shape(task):
     truth = batch_of(task)
     reading = task.head.read(perfect(task, truth), IMAGES)
@@ -142,7 +146,7 @@ def test_a_head_says_the_truth_in_the_right_kind_and_shape(task):
         assert reading.uncertainty.abs().max() < 1e-5
 
 
-@every_task
+@every_pixel_task
 def test_a_head_reads_items_alone_as_in_a_batch(task):
     outputs = 4 * draw(7, 2, task.head.channels, 8, 12) - 2
     together = task.head.read(outputs, IMAGES)
@@ -153,6 +157,22 @@ def test_a_head_reads_items_alone_as_in_a_batch(task):
         if together.uncertainty is not None:
             assert together.uncertainty.min() >= 0 and together.uncertainty.max() <= 1
             assert together.uncertainty.std() > 0.01
+
+
+def test_detection_reads_the_boxes_that_its_head_was_taught():
+    (detection,) = make_tasks("detection")
+    corners = torch.tensor([[[2.0, 1, 8, 6], [6, 3, 11, 8]], [[1, 1, 5, 5], [0, 0, 0, 0]]])
+    known = torch.tensor([[True, True], [True, False]])
+    truth = Boxes(corners, torch.zeros(2, 2).long(), torch.ones(2, 2), known, (8, 12))
+    outputs = detection.codec.encode(truth, IMAGES).pixels.requires_grad_()
+    assert detection.head.loss(outputs, truth, IMAGES) == 0
+    other = detection.head.loss(outputs.roll(2, -1), truth, IMAGES)
+    other.backward()
+    assert other > 0.1 and outputs.grad.abs().sum(1).bool().any()
+    read = detection.head.read(outputs.detach(), IMAGES).annotation
+    assert isinstance(read, Boxes) and read.valid.sum(1).tolist() == [2, 1]
+    for found, present, true, real in zip(read.xyxy, read.valid, truth.xyxy, truth.valid, strict=True):
+        assert box_iou(found[present], true[real]).amax(0).min() > 0.6
 
 
 def test_labels_beyond_the_classes_are_ignored_by_the_head_as_by_the_codec():
@@ -178,6 +198,22 @@ def test_tasks_are_made_by_name():
     assert [task.name for task in make_tasks("all", CLASSES)] == list(TASKS)
     (semantic,) = make_tasks("semantic", CLASSES)
     assert semantic.classes == CLASSES and semantic.head.channels == len(CLASSES)
+
+
+@pytest.mark.parametrize(("name", "codec"), [(name, codec) for name in CODECS for codec in CODECS[name]])
+def test_a_task_draws_its_truth_as_it_is_told(name, codec):
+    (task,), (plain,) = make_tasks([name], CLASSES, {name: codec}), make_tasks([name], CLASSES)
+    assert (task.codec == plain.codec) == (codec == CODECS[name][0])
+    assert replace(task, codec=plain.codec, head=plain.head) == plain
+
+
+@pytest.mark.parametrize(
+    ("codecs", "says"),
+    [({"depth": "rato"}, "Did you mean 'ratio'"), ({"semantic": "paint"}, "no choice of codecs for semantic")],
+)
+def test_codecs_that_a_task_lacks_are_refused(codecs, says):
+    with pytest.raises(UsageError, match=says):
+        make_tasks(list(codecs), CLASSES, codecs)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import yaml
 
 RECIPE = {
     "recipe": "embedded",
+    "model": "new",
     "data": "scenes:48",
     "network": {"widths": [16, 32], "text_width": 16, "text_layers": 1},
     "batch": 2,

@@ -43,7 +43,7 @@ class Affine:
         low, high = self._ends(values, truth.valid)
         unit = (values - low) / (high - low).clamp(min=1e-6)
         pixels = torch.where(truth.valid, unit.clamp(0, 1) * 2 - 1, 0.0)
-        return Canvas(_grey(pixels), truth.valid)
+        return Canvas(grey(pixels), truth.valid)
 
     def decode(self, pixels: Float[Tensor, "*b 3 h w"], image: Float[Tensor, "*b 3 h w"]) -> Depth:
         unit = (pixels.float().mean(-3) + 1) / 2
@@ -75,5 +75,5 @@ class Affine:
         return 1 / values if self.space == "disparity" else values.exp()
 
 
-def _grey(channel: Tensor) -> Tensor:
+def grey(channel: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b 3 h w"]:
     return channel[..., None, :, :].expand(*channel.shape[:-2], 3, *channel.shape[-2:])

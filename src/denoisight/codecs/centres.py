@@ -40,7 +40,7 @@ class Centres:
         return Labels(found.reshape(*pixels.shape[:-3], *pixels.shape[-2:]), ())
 
     def _draw(self, ids: Int64[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
-        y, x = _grid(ids)
+        y, x = grid(ids)
         present, place = ids.unique(return_inverse=True)
         inside = (ids > 0) & (ids != IGNORE)
         count = torch.zeros(len(present), device=ids.device).index_add_(
@@ -61,21 +61,28 @@ class Centres:
         heat = canvas[0]
         ids = torch.zeros(heat.shape, dtype=torch.long, device=canvas.device)
         inside = heat > -0.5
-        # Smoothed a little, so that a noisy top is one peak.
-        smooth = F.avg_pool2d(heat[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
-        peak = (smooth == F.max_pool2d(smooth[None, None], 5, 1, 2)[0, 0]) & (smooth > self.least_peak)
-        places = peak.nonzero()
+        places, _ = peaks(heat, self.least_peak, self.most)
         if not len(places):
             return torch.where(inside, 1, ids)
-        places = places[smooth[peak].argsort(descending=True, stable=True)[: self.most]]
-        y, x = _grid(heat)
+        y, x = grid(heat)
         span = self.reach * max(heat.shape)
         aim = torch.stack([y + canvas[2] * span, x + canvas[1] * span], -1)
         nearest = torch.cdist(aim.reshape(1, -1, 2), places.to(aim)[None]).argmin(-1).reshape(heat.shape)
         return torch.where(inside, nearest + 1, ids)
 
 
-def _grid(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def peaks(heat: Float[Tensor, "h w"], least: float, most: int) -> tuple[Int64[Tensor, "n 2"], Float[Tensor, " n"]]:
+    """Row and column of the local maxima above `least`, and their heights, the highest first and at most `most`.
+
+    The map is smoothed a little, so that a noisy top is one peak.
+    """
+    smooth = F.avg_pool2d(heat[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    peak = (smooth == F.max_pool2d(smooth[None, None], 5, 1, 2)[0, 0]) & (smooth > least)
+    heights, order = smooth[peak].sort(descending=True, stable=True)
+    return peak.nonzero()[order[:most]], heights[:most]
+
+
+def grid(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column of every pixel, as floats."""
     height, width = pixels.shape
     rows = torch.arange(height, device=pixels.device, dtype=torch.float32)

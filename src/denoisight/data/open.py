@@ -29,8 +29,8 @@ def open_data(
     environment names as DENOISIGHT_DATA_DIR (or BASE_DATA_DIR). Without N, scenes are all of their split.
 
     `split` is train, val, test or all. `truths` are those that every sample must have (none: all that are
-    there). `size` (height, width), `seed` and whether they are `annotated` at all are for scenes alone. Raises `DataError` where there is no such
-    data, or no pairs in it.
+    there). `size` (height, width), `seed` and whether they are `annotated` at all are for scenes alone. Raises
+    `DataError` where there is no such data, or no pairs in it.
     """
     spec = str(spec)
     if Path(spec).is_dir():

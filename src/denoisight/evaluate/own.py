@@ -1,6 +1,6 @@
 """A protocol for a user's own images: judged like the public ones, comparable only with itself."""
 
-from ..data.readers import Reader
+from ..data.readers import Reader, classes_of
 from ..errors import pick
 from ..tasks import TASKS
 from .protocols import Protocol, list_hash
@@ -8,7 +8,8 @@ from .protocols import Protocol, list_hash
 
 def own(reader: Reader, task: str, split: str = "") -> Protocol:
     """The images that a reader gives, all of them: affine-aligned depth by image, everything else pooled."""
-    made = pick(TASKS, task, "task")(reader.classes or ("any",))
+    truth = pick(TASKS, task, "task")(("any",)).truth
+    made = TASKS[task](classes_of(reader, truth) or ("any",))
     depth = task == "depth"
     return Protocol(
         name=f"own/{reader.name}",

@@ -132,6 +132,11 @@ _THINGS = {
         "pq: Kirillov et al., CVPR 2019, as one class; ap: Lin et al., ECCV 2014 (COCO), by faster-coco-eval",
         ("things of all classes are judged as one class", "for ap, larger predictions are taken to be surer"),
     ),
+    "detection": _Rules(
+        "boxes",
+        "f1: IoU above a half, best score first; ap: Lin et al., ECCV 2014 (COCO), by faster-coco-eval",
+        ("things of all classes are judged as one class",),
+    ),
 }
 
 
@@ -148,6 +153,7 @@ class _Images:
     range_m: tuple[float, float] | None = None
     normals: bool = False
     classes: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     things: tuple[str, ...] = ()
     """Which of the tasks about single things."""
 
@@ -163,7 +169,8 @@ def _scenes(split: str, count: int, list_hash: str) -> _Images:
         range_m=(0.1, 40.0),
         normals=True,
         classes=scenes.CLASSES,
-        things=("referring", "saliency", "instances"),
+        parts=scenes.PARTS,
+        things=("referring", "saliency", "instances", "detection"),
     )
 
 
@@ -260,18 +267,19 @@ def _protocols(name: str, images: _Images) -> dict[str, tuple[Protocol, ...]]:
             quirks=(f"medians from bins of {BIN_DEG:g} degrees",),
         )
         table[name] = (*table.get(name, ()), normals)
-    if images.classes:
-        semantic = common(
-            name=name,
-            task="semantic",
-            truth="semantic",
-            pooling="pooled",
-            resize="prediction to truth, nearest",
-            source="Everingham et al., IJCV 2010 (PASCAL VOC)",
-            classes=images.classes,
-            quirks=("a class in neither truth nor prediction is left out of the mean",),
-        )
-        table[name] = (*table.get(name, ()), semantic)
+    for task, classes in (("semantic", images.classes), ("parts", images.parts)):
+        if classes:
+            labels = common(
+                name=name,
+                task=task,
+                truth=task,
+                pooling="pooled",
+                resize="prediction to truth, nearest",
+                source="Everingham et al., IJCV 2010 (PASCAL VOC)",
+                classes=classes,
+                quirks=("a class in neither truth nor prediction is left out of the mean",),
+            )
+            table[name] = (*table.get(name, ()), labels)
     for task in images.things:
         rules = _THINGS[task]
         judged = common(

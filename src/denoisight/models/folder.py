@@ -27,14 +27,14 @@ FORMAT: Literal[1] = 1
 
 class TaskEntry(BaseModel):
     """A task that the model was trained for; `classes` where it tells classes apart, `prompt` where it was asked for
-    in other words than the task's own, `clip` where normals are read from clipped canvases."""
+    in other words than the task's own, `codec` where its truth is drawn in another way than the task's first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     classes: tuple[str, ...] = ()
     prompt: str | None = None
-    clip: bool = False
+    codec: str | None = None
 
 
 class ModelConfig(BaseModel):
@@ -113,7 +113,7 @@ def from_stock(folder: Path, config: ModelConfig | None = None, heads_for: dict[
         steps=stock.steps,
         resolution=stock.resolution,
         # Marigold is never told what to do: its prompt is empty.
-        denoises=(TaskEntry(name=task, prompt="", clip=task == "normals"),) if task else (),
+        denoises=(TaskEntry(name=task, prompt="", codec="clipped" if task == "normals" else None),) if task else (),
         creates=not task and not stock.family.edits,
     )
     parts = with_heads(told, stock.backbone, heads_for)

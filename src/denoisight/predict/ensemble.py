@@ -27,10 +27,11 @@ def closed_form(members: Annotation) -> Reading:
     """Depth known up to scale and shift is first aligned, member by member, to the running median in closed form;
     normals are averaged on the sphere; labels vote."""
     if isinstance(members, Depth):
-        aligned = members.values if members.gauge == "metres" else _align(members.values)
+        known = members.gauge in ("metres", "scale")  # in metres, or in shares of each member's own median
+        aligned = members.values if known else _align(members.values)
         middle = _median(aligned)
         spread = 1.4826 * _median((aligned - middle).abs())
-        scale = middle.clamp(min=1e-6) if members.gauge == "metres" else torch.ones_like(middle)
+        scale = middle.clamp(min=1e-6) if known else torch.ones_like(middle)
         return Reading(Depth(middle, members.valid.all(0), members.gauge), (spread / scale).clamp(0, 1))
     if isinstance(members, Normals):
         mean = members.vectors.mean(0)

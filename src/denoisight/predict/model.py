@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..annotations import Annotation, Query, resize_image
-from ..codecs.unit_vector import UnitVector
 from ..data.images import picture_tensor, read_image
 from ..diffusion.samplers import Step
 from ..errors import DenoisightError, UsageError, WeightsError, pick
@@ -328,9 +327,8 @@ def _pixels(image: Tensor | np.ndarray | Image.Image) -> Float[Tensor, "3 h w"]:
 
 def task_of(entry: TaskEntry) -> Task:
     """The task as this model learnt it."""
-    task = make_tasks([entry.name], entry.classes)[0]
-    codec = UnitVector(clip=True) if entry.clip else task.codec
-    return replace(task, codec=codec, prompt=task.prompt if entry.prompt is None else entry.prompt)
+    (task,) = make_tasks([entry.name], entry.classes, {entry.name: entry.codec} if entry.codec else {})
+    return replace(task, prompt=task.prompt if entry.prompt is None else entry.prompt)
 
 
 def _finish(

@@ -65,6 +65,7 @@ class Teaching(Part):
     passes: Natural = 0
     weights: dict[str, Annotated[float, Field(gt=0)]] = {}
     drop: Annotated[float, Field(ge=0, le=1 / 3)] = 0.0
+    balance: bool = False
     paraphrase: Share = 0.0
 
 
@@ -73,6 +74,7 @@ class Recipe(Part):
 
     recipe: str = Field("adapt", description="The recipe that this began as.")
     tasks: tuple[str, ...] = Field((), description="What to learn.")
+    codecs: dict[str, str] = Field({}, description="How truths are drawn, where a task has a choice: depth: ratio.")
     data: str = Field("", description="A folder of labelled images, or scenes[:N].")
     model: str = Field("embedded", description='What to start from: "embedded", a folder, or "new".')
     route: Literal["denoise", "readout"] = Field("denoise", description="Which way the model perceives.")

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import nn
 from ..annotations import Batch
 from ..data.augment import Augment
 from ..data.open import open_data, subset
-from ..data.readers import Reader
+from ..data.readers import Reader, classes_of
 from ..diffusion.timesteps import law
 from ..errors import DenoisightError, RecipeError, UsageError
 from ..models import widen
@@ -127,7 +127,7 @@ def _run(recipe: Recipe, out: Path, accelerator: Accelerator, quiet: bool) -> Ru
 
 def _batches(
     recipe: Recipe, reader: Reader, parts: Parts, tasks: tuple[Task, ...], accelerator: Accelerator
-) -> Callable[[int], Iterator[Batch]]:
+) -> Callable[[int], Generator[Batch, None, None]]:
     """This process's share of the micro-batches from a step on."""
     stream = Stream(
         reader,
@@ -185,19 +185,27 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
 
 
 def _parts(recipe: Recipe, reader: Reader) -> Parts:
-    """The model to start from, told its new tasks; heads that it lacks are new."""
-    entries = tuple(TaskEntry(name=name, classes=_classes(name, reader)) for name in recipe.tasks)
+    """The model to start from, told its new tasks; heads that it lacks are new. Tasks it knew keep their codecs."""
+    start = None if recipe.model == "new" else load(recipe.model, device="cpu").parts
+    known = {} if start is None else {e.name: e.codec for e in (*start.config.denoises, *start.config.reads)}
+    entries = tuple(
+        TaskEntry(name=name, classes=_classes(name, reader), codec=recipe.codecs.get(name, known.get(name)))
+        for name in recipe.tasks
+    )
     if recipe.teaching.paraphrase:
         entries = (*entries, TaskEntry(name=INSTRUCT))
-    heads = {task.name: task.head.channels for task in make_tasks(recipe.tasks, reader.classes)}
+    heads = {entry.name: task_of(entry).head.channels for entry in entries if entry.name != INSTRUCT}
     learns: dict[str, Any] = (
         {"denoises": entries, "creates": recipe.teaching.create > 0}
         if recipe.route == "denoise"
         else {"denoises": (), "reads": entries}
     )
     heads_for = heads if recipe.route == "readout" else None
-    if recipe.model == "new":
-        _require_stock("", recipe.lora)
+    if recipe.lora and not (start and start.config.stock):
+        raise RecipeError(
+            "LoRA is for stock folders; this network is small enough to train whole, so leave out --lora."
+        )
+    if start is None:
         config = ModelConfig(
             name=recipe.recipe,
             network=Network.model_validate(recipe.network),
@@ -212,7 +220,6 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
         raise RecipeError(
             "noise.schedule, noise.predicts and network are the model's own; set them only with --model new."
         )
-    start = load(recipe.model, device="cpu").parts
     config = start.config.model_copy(
         update={
             "name": "-".join(("denoisight", *recipe.tasks)),
@@ -223,19 +230,11 @@ def _parts(recipe: Recipe, reader: Reader) -> Parts:
             **learns,
         }
     )
-    _require_stock(config.stock, recipe.lora)
     if config.stock:
         return _stock_parts(config, start, heads_for, recipe.lora)
     parts = assemble(config, heads_for)
     parts.backbone.load_state_dict(start.backbone.state_dict())
     return parts
-
-
-def _require_stock(stock: str, lora: int) -> None:
-    if lora and not stock:
-        raise RecipeError(
-            "LoRA is for stock folders; this network is small enough to train whole, so leave out --lora."
-        )
 
 
 def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None, lora: int) -> Parts:
@@ -269,7 +268,7 @@ def _perceiving(config: ModelConfig, backbone: Backbone, names: list[str]) -> Mo
     widen.halved(backbone.unet)
     backbone.text.padded = False
     own = FAMILIES[perceiving(names)].task
-    bare = {"prompt": "", "clip": own == "normals"}
+    bare = {"prompt": "", "codec": "clipped" if own == "normals" else None}
     entries = tuple(e.model_copy(update=bare) if names == [own] else e for e in config.denoises)
     return config.model_copy(update={"stock": perceiving(names), "denoises": entries})
 
@@ -353,8 +352,9 @@ def _describe(recipe: Recipe, out: Path, reader: Reader, held_out: Reader, devic
         log.info("%s", note)
 
 
-def _classes(task: str, reader: Reader) -> tuple[str, ...]:
-    return reader.classes if make_tasks([task], ("any",))[0].classes else ()
+def _classes(name: str, reader: Reader) -> tuple[str, ...]:
+    (task,) = make_tasks([name], ("any",))
+    return classes_of(reader, task.truth) if task.classes else ()
 
 
 def _workers(recipe: Recipe, reader: Reader) -> int:

@@ -48,6 +48,18 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "show each object by itself",
         "predict the instances in this image",
     ),
+    "detection": (
+        "detect all objects",
+        "put a box around every thing",
+        "where are the boxes of all things",
+        "draw a frame around each object",
+    ),
+    "parts": (
+        "label the parts of every object",
+        "which part of a thing is each pixel",
+        "predict the parts of all objects",
+        "show the top and the side of every thing",
+    ),
     "referring": (
         "segment {text}",
         "mark {text}",

@@ -6,8 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..annotations import Mask
+from ..codecs import Codec
 from ..codecs.binary import Binary
+from ..codecs.paint import Paint
+from ..errors import pick
 from .base import Head, Reading, Task, masked_mean
+
+CODECS: dict[str, Codec[Mask]] = {"mask": Binary(), "paint": Paint()}
 
 
 def boundary(classes: tuple[str, ...] = ()) -> Task:
@@ -19,12 +24,13 @@ def saliency(classes: tuple[str, ...] = ()) -> Task:
     return _marking("saliency", "saliency", "salient object")
 
 
-def referring(classes: tuple[str, ...] = ()) -> Task:
-    """The thing that the query's text means."""
-    return _marking("referring", "mask", "segment {text}")
+def referring(classes: tuple[str, ...] = (), codec: str = "mask") -> Task:
+    """The thing that the query's text means: as a mask, or as paint on the image, for networks that edit."""
+    chosen = pick(CODECS, codec, "codec of referring")
+    return _marking("referring", "mask", "segment {text}", codec=chosen)
 
 
-def _marking(name: str, truth: str, prompt: str, balanced: bool = False) -> Task:
+def _marking(name: str, truth: str, prompt: str, balanced: bool = False, codec: Codec[Mask] = CODECS["mask"]) -> Task:
     def loss(outputs: Tensor, truth: Mask, image: Tensor) -> Tensor:
         inside = truth.probability
         error = F.binary_cross_entropy_with_logits(outputs.squeeze(-3), inside, reduction="none")
@@ -38,4 +44,4 @@ def _marking(name: str, truth: str, prompt: str, balanced: bool = False) -> Task
         unsure = 1 - (2 * probability - 1).abs()
         return Reading(Mask(probability, unsure >= 0), unsure)
 
-    return Task(name, truth, Mask, Binary(), prompt, Head(1, loss, read))
+    return Task(name, truth, Mask, codec, prompt, Head(1, loss, read))

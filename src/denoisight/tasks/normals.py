@@ -4,12 +4,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..annotations import Normals
+from ..codecs import Codec
 from ..codecs.unit_vector import UnitVector
+from ..errors import pick
 from .base import Head, Reading, Task, masked_mean
 
+CODECS: dict[str, Codec[Normals]] = {"unit": UnitVector(), "clipped": UnitVector(clip=True)}
 
-def normals(classes: tuple[str, ...] = ()) -> Task:
-    codec = UnitVector()
+
+def normals(classes: tuple[str, ...] = (), codec: str = "unit") -> Task:
+    """As unit vectors; "clipped" reads them as Marigold does."""
+    chosen = pick(CODECS, codec, "codec of normals")
 
     def loss(outputs: Tensor, truth: Normals, image: Tensor) -> Tensor:
         """1 - cos of the angle: smooth everywhere, unlike the angle itself at zero."""
@@ -17,6 +22,6 @@ def normals(classes: tuple[str, ...] = ()) -> Task:
         return masked_mean(1 - cosine, truth.valid)
 
     def read(outputs: Tensor, image: Tensor) -> Reading:
-        return Reading(codec.decode(outputs, image), None)
+        return Reading(chosen.decode(outputs, image), None)
 
-    return Task("normals", "normals", Normals, codec, "surface normals", Head(3, loss, read))
+    return Task("normals", "normals", Normals, chosen, "surface normals", Head(3, loss, read))

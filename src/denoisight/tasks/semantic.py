@@ -10,6 +10,11 @@ from .base import Head, Reading, Task
 
 def semantic(classes: tuple[str, ...] = ()) -> Task:
     """Raises `UsageError` without classes: a palette must know how many colours to keep apart."""
+    return labelling("semantic", "semantic labels", classes)
+
+
+def labelling(name: str, prompt: str, classes: tuple[str, ...]) -> Task:
+    """One of `classes` a pixel, under a truth of the task's own name."""
     codec = Palette(classes)
 
     def loss(outputs: Tensor, truth: Labels, image: Tensor) -> Tensor:
@@ -21,4 +26,4 @@ def semantic(classes: tuple[str, ...] = ()) -> Task:
         best, ids = outputs.float().softmax(-3).max(-3)
         return Reading(Labels(ids, classes), 1 - best)
 
-    return Task("semantic", "semantic", Labels, codec, "semantic labels", Head(len(classes), loss, read), classes)
+    return Task(name, name, Labels, codec, prompt, Head(len(classes), loss, read), classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -72,8 +72,13 @@ class Stream(Dataset):
         return sample
 
 
-def batches(stream: Stream, start: int, stop: int, workers: int, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
-    """The batches of steps `start` to `stop`; each of several ranks takes its slice of every batch."""
+def batches(
+    stream: Stream, start: int, stop: int, workers: int, rank: int = 0, ranks: int = 1
+) -> Generator[Batch, None, None]:
+    """The batches of steps `start` to `stop`; each of several ranks takes its slice of every batch.
+
+    Closing the generator ends its reading processes.
+    """
     slots = range(rank, stream.batch, ranks)
     plan = [[(step, slot) for slot in slots] for step in range(start, stop)]
     loader = DataLoader(

@@ -32,6 +32,7 @@ class Teaching:
     passes: how many passes an image takes in a step, its roles drawn anew each time; 0 takes every task once.
     weights: how often a task is drawn, in relation to the others; 1 where it is not named.
     drop: the chance to drop the words, the image, and both: each as often (Brooks et al., CVPR 2023, section 3.2.1).
+    balance: every role's error in shares of its canvases' variance, so that a pale one counts as much as a gaudy one.
     paraphrase: the chance to ask for a task in one of the many ways of `tasks.instruct`.
     """
 
@@ -39,11 +40,15 @@ class Teaching:
     passes: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
     drop: float = 0.0
+    balance: bool = False
     paraphrase: float = 0.0
 
 
 CREATE = "create"
 """The role, beside the tasks, of making the image itself."""
+
+LEAST_VARIANCE = 0.01
+"""Of a batch's canvases: emptier ones do not make their errors any larger."""
 
 MOST_VELOCITY_WEIGHT = 25.0
 """The bound on the weight of creation's cleanest levels; reached where sigma = 0.2."""
@@ -86,9 +91,16 @@ class DenoiseObjective(nn.Module):
         aim = prediction.target(backbone.predicts, clean, noise, level)
 
         error = torch.where(valid, (output - aim) ** 2, 0.0) * self._weights(roles, len(batch.keys), level)
-        parts = zip(roles, error.chunk(len(roles)), valid.chunk(len(roles)), strict=True)
-        losses = {role: e.sum() / v.sum().clamp(min=1) for role, e, v in parts}
+        parts = zip(*(tensor.chunk(len(roles)) for tensor in (error, valid, clean)), strict=True)
+        losses = {role: self._mean(*part) for role, part in zip(roles, parts, strict=True)}
         return {"loss": torch.stack(list(losses.values())).mean(), **losses}
+
+    def _mean(self, error: Tensor, valid: Tensor, clean: Tensor) -> Tensor:
+        """Of one role over its valid latents."""
+        mean = error.sum() / valid.sum().clamp(min=1)
+        if not self.teaching.balance or not valid.any():
+            return mean
+        return mean / clean[valid].var(correction=0).clamp(min=LEAST_VARIANCE)
 
     def _roles(self, seed: int, step: int) -> list[str]:
         """What the images of this step are taught, no role twice."""

@@ -7,8 +7,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Run:
         optimizer: Optimizer,
         average: EMAModel,
         accelerator: Accelerator,
-        batches: Callable[[int], Iterator[Batch]],
+        batches: Callable[[int], Generator[Batch, None, None]],
         validate: Callable[[], dict[str, float]],
         keep: Callable[[dict[str, float], int], None],
     ) -> None:
@@ -102,9 +102,10 @@ class Run:
             disable=self.quiet or not main or not sys.stderr.isatty(),
             unit="step",
         )
+        stream = batches(start)
         records = fit(
             objective,
-            batches(start),
+            stream,
             optimizer,
             accelerator,
             seed=self.seed,
@@ -115,7 +116,9 @@ class Run:
             after=lambda: average.step(trained(module)),
             check_every=self.log_every,
         )
-        with signals() as caught, bar:
+        # Closed whatever happens: its reading processes heed no signal, so one left behind would keep a process that
+        # wants to end waiting for ever.
+        with signals() as caught, bar, closing(stream):
             if start == 0 and main:
                 # What it started from is the first state to beat.
                 self._validate(0, module, average, validate, keep)

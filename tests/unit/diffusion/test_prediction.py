@@ -12,6 +12,7 @@ from denoisight.diffusion.prediction import (
     output_from,
     require_defined,
     target,
+    velocity_weight,
 )
 from denoisight.diffusion.schedule import SCHEDULES, Level, flow, scaled_linear
 from denoisight.errors import RecipeError, UsageError
@@ -114,3 +115,18 @@ def test_only_eps_at_pure_noise_is_refused(kind, name):
 def test_an_unknown_kind_lists_the_known_ones():
     with pytest.raises(UsageError, match="eps, flow, v, x0"):
         denoiser(lambda x, level, cond: x, "epsilon")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weighted_errors_of_every_kind_are_those_of_the_velocity(kind):
+    """The same wrong clean estimate costs the same, whichever kind of output it comes from."""
+    level = SCHEDULES["scaled-linear"]().at(torch.tensor([50, 500, 950]))
+    clean, noise, wrong = (torch.randn(3, 4, generator=torch.Generator().manual_seed(i)) for i in range(3))
+    x = add_noise(clean, noise, level)
+
+    def error(name):
+        off = output_from(name, wrong, x, level) - target(name, clean, noise, level)
+        return (off**2).mean(1) * velocity_weight(name, level)
+
+    torch.testing.assert_close(error(kind), error("v"), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(velocity_weight("v", level), torch.ones(3))

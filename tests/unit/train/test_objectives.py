@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -98,7 +100,7 @@ def test_a_few_steps_lower_the_loss(batch: Batch) -> None:
     assert losses[-1] < 0.6 * losses[0]
 
 
-def teaching(batch: Batch, steps: int = 12, **how: float) -> tuple[DenoiseObjective, list[list[str]], list[Condition]]:
+def teaching(batch: Batch, steps: int = 12, **how: Any) -> tuple[DenoiseObjective, list[list[str]], list[Condition]]:
     """The roles and conditions that the network is given over some steps."""
     backbone = parts().backbone
     names = ["depth", "referring", "saliency"]
@@ -125,6 +127,37 @@ def test_passes_draw_roles_in_proportion(batch: Batch) -> None:
     # One of two stratified draws is always creation, so every other is a task.
     assert count["create"] == 60 and all(len(set(names)) == len(names) for names in roles)
     assert all(10 <= count[name] <= 32 for name in ("depth", "referring", "saliency"))
+
+
+def test_weights_say_how_often_a_task_is_drawn(batch: Batch) -> None:
+    _, roles, _ = teaching(batch, steps=60, passes=1, weights={"referring": 4.0, "depth": 0.5})
+    count = {name: sum(name in names for names in roles) for name in ("depth", "referring", "saliency")}
+    assert count["referring"] > 30 > count["saliency"] > count["depth"] and sum(count.values()) == 60
+
+
+def test_balanced_errors_do_not_depend_on_how_strong_a_canvas_is() -> None:
+    """A network that says the mean of its canvas has an error of 1, whether the canvas is pale or not."""
+    backbone = parts().backbone
+    objective = DenoiseObjective(backbone, (), law("ct", backbone.schedule), Teaching(create=1.0, balance=True))
+    known = torch.ones(2, 12, 8, 8, dtype=torch.bool)
+    for strength in (0.3, 1.0):
+        clean = strength * torch.randn(2, 12, 8, 8, generator=torch.Generator().manual_seed(0))
+        mean = objective._mean((clean - clean.mean()) ** 2, known, clean)
+        torch.testing.assert_close(mean, torch.tensor(1.0))
+    nothing = objective._mean(torch.zeros_like(clean), ~known, clean)
+    assert nothing == 0
+
+
+@pytest.mark.parametrize("predicts", ["x0", "v"])
+def test_creation_is_judged_by_its_velocity_and_perception_is_not(batch: Batch, predicts: str) -> None:
+    backbone = parts(predicts=predicts).backbone
+    objective = DenoiseObjective(
+        backbone, make_tasks(["depth"], CLASSES), law("ct", backbone.schedule), Teaching(create=0.5)
+    )
+    level = backbone.schedule.at(torch.tensor([200, 999, 200, 999]))
+    weights = objective._weights(["depth", "create"], 2, level).flatten()
+    expected = level.sigma[2:] ** -2 if predicts == "x0" else torch.ones(2)
+    torch.testing.assert_close(weights, torch.cat([torch.ones(2), expected]))
 
 
 def test_conditions_are_dropped_as_often_as_asked(batch: Batch) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ...annotations import Sample
+from ...annotations import Labels, Sample
 from ..info import DatasetInfo
 from .bsds import is_bsds, read_bsds
 from .camvid import camvid_info, is_camvid
@@ -56,6 +56,14 @@ class Format:
 def _arranged(name: str, recognises: Callable[[Path], bool], info: Callable[[Path], DatasetInfo]) -> Format:
     """A format of pictures with truths beside them, one file each."""
     return Format(recognises, lambda root, split, truths: read_folder(root, split, truths, name, info(root)), info)
+
+
+def classes_of(reader: Reader, truth: str) -> tuple[str, ...]:
+    """What the labels of this truth tell apart; () where it is no labelling, or there is nothing to look at."""
+    if truth == "semantic":
+        return reader.classes
+    found = reader[0].truths.get(truth) if truth in reader.truths and len(reader) else None
+    return found.classes if isinstance(found, Labels) else ()
 
 
 READERS: Mapping[str, Format] = {

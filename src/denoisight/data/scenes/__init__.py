@@ -21,10 +21,10 @@ from ...runtime import item_seed
 from .language import Expression, describe, refer
 from .render import render
 from .scene import Scene
-from .truths import CLASSES, Seen, annotate, observe
+from .truths import CLASSES, PARTS, Seen, annotate, observe
 from .world import draw_scene
 
-__all__ = ["CLASSES", "SPLITS", "VERSION", "Expression", "Scenes", "digest"]
+__all__ = ["CLASSES", "PARTS", "SPLITS", "VERSION", "Expression", "Scenes", "digest"]
 
 VERSION: Final = "scenes-1-3af780c1"
 """Stands in every result. Under one version a scene never changes; the number tells renderers apart, and the
@@ -42,8 +42,8 @@ SMALLEST_PX: Final = 8
 
 
 class Scenes(Dataset[Sample]):
-    """Samples with the truths "depth", "normals", "semantic", "instances" (0 is background), "boundary",
-    "saliency" and "mask", and a caption as the text.
+    """Samples with the truths "depth", "normals", "semantic", "instances" (0 is background), "boxes",
+    "parts", "boundary", "saliency" and "mask", and a caption as the text.
 
     The mask is of the one thing that its phrase means, drawn from `expressions`; where nothing can be spoken of,
     the phrase is empty and no pixel of the mask is valid.

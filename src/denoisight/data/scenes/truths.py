@@ -11,12 +11,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from ...annotations import Annotation, Depth, Labels, Mask, Normals
+from ...annotations import Annotation, Depth, Labels, Mask, Normals, box_instances
 from .bodies import BODIES
 from .render import View
 from .scene import Scene
 
 CLASSES: Final = ("ground", "wall", "ceiling", "sky", *BODIES)
+PARTS: Final = ("none", "top", "side")
+UPWARD: Final = 0.5
+"""The least share of "up" in the normals of a thing's top: whatever leans by less than 60 degrees."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,17 @@ def annotate(scene: Scene, view: View, seen: Sequence[Seen]) -> dict[str, Annota
         "normals": Normals(torch.from_numpy(view.normals), valid),
         "semantic": Labels(torch.from_numpy(by_class[surface]), CLASSES),
         "instances": Labels(torch.from_numpy(instances), ()),
+        "boxes": box_instances(torch.from_numpy(instances)),
+        "parts": Labels(torch.from_numpy(_parts(scene, view)), PARTS),
         "boundary": Mask.of(torch.from_numpy(edges(surface, view.depth_m))),
         "saliency": Mask.of(torch.from_numpy(instances == most_salient(scene, view, seen))),
     }
+
+
+def _parts(scene: Scene, view: View) -> Int[ndarray, "h w"]:
+    """Where things look up, and where they look aside or down; planes and the sky are "none"."""
+    upward = np.einsum("c,chw->hw", scene.camera.rotation[1], view.normals) > UPWARD
+    return np.where(view.surface < len(scene.things), np.where(upward, 1, 2), 0)
 
 
 def edges(surface: Int[ndarray, "h w"], depth_m: Float[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
