@@ -36,8 +36,11 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
         else {"denoises": (), "reads": entries}
     )
     heads_for = heads if recipe.route == "readout" else None
+    if recipe.lora and not (start and start.config.stock):
+        raise RecipeError(
+            "LoRA is for stock folders; this network is small enough to train whole, so leave out --lora."
+        )
     if start is None:
-        _require_stock("", recipe.lora)
         config = ModelConfig(
             name=recipe.recipe,
             network=Network.model_validate(recipe.network),
@@ -62,19 +65,11 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
             **learns,
         }
     )
-    _require_stock(config.stock, recipe.lora)
     if config.stock:
         return _stock_parts(config, start, heads_for, recipe.lora)
     parts = assemble(config, heads_for)
     parts.backbone.load_state_dict(start.backbone.state_dict())
     return parts
-
-
-def _require_stock(stock: str, lora: int) -> None:
-    if lora and not stock:
-        raise RecipeError(
-            "LoRA is for stock folders; this network is small enough to train whole, so leave out --lora."
-        )
 
 
 def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None, lora: int) -> Parts:
