@@ -31,11 +31,13 @@ def model(make_parts):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Protocols of a few scenes for all tasks but one, and baselines from a few more."""
+    """Protocols of a few scenes for all tasks but some, and baselines from a few more."""
     few = Scenes("test", 2)
     keys = [few.key(i) for i in range(2)]
     made = tuple(
-        replace(p, count=2, list_hash=list_hash(keys)) for p in PROTOCOLS["scenes/test"] if p.task != "boundary"
+        replace(p, count=2, list_hash=list_hash(keys))
+        for p in PROTOCOLS["scenes/test"]
+        if p.task not in ("boundary", "detection", "parts")
     )
     monkeypatch.setitem(PROTOCOLS, "scenes/test", made)
     monkeypatch.setattr("denoisight.recipes.judge.TRAINING_IMAGES", 3)
