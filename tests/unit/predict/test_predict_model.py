@@ -319,7 +319,7 @@ def test_hashes_tell_weights_apart(make_parts, tiny_model):
 @pytest.mark.parametrize("name", ["nowhere", "sd-9", "./owner/name", ""])
 def test_a_model_that_is_not_there_is_told(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(WeightsError, match="expected 'embedded', a folder") as caught:
+    with pytest.raises(WeightsError, match="expected 'embedded' or 'embedded-create', a folder") as caught:
         load(name)
     assert caught.value.exit_code == 5 and isinstance(caught.value, DenoisightError)
 

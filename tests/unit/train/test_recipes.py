@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import yaml
 
@@ -8,6 +6,7 @@ from denoisight.models.embedded import Network, embedded_folder
 from denoisight.models.folder import read_config
 from denoisight.recipes import RECIPES
 from denoisight.recipes.base import Recipe, override
+from denoisight.tasks.instruct import INSTRUCT
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -45,9 +44,11 @@ def test_a_change_deep_inside_keeps_its_neighbours() -> None:
     assert changed.optim.ema == Recipe().optim.ema
 
 
-def test_the_shipped_models_own_recipe_is_kept() -> None:
-    """`--recipe embedded` has moved on; the file tells how the weights in the package were made."""
-    written = yaml.safe_load((Path(__file__).parents[3] / "studies" / "embedded" / "first.yaml").read_text())
-    recipe = override(RECIPES["embedded"](), written)
-    assert recipe.tasks == ("depth", "normals", "semantic") and recipe.teaching == Recipe().teaching
-    assert Network.model_validate(recipe.network) == read_config(embedded_folder()).network
+@pytest.mark.parametrize("name", ["embedded", "embedded-create"])
+def test_the_shipped_models_are_made_by_their_recipes(name: str) -> None:
+    recipe, told = RECIPES[name](), read_config(embedded_folder(name))
+    assert tuple(entry.name for entry in told.denoises if entry.name != INSTRUCT) == recipe.tasks
+    assert {e.name: e.codec for e in told.denoises if e.codec} == recipe.codecs
+    assert told.network == Network.model_validate(RECIPES["embedded-create"]().network)
+    assert told.schedule == RECIPES["embedded-create"]().noise.schedule and told.creates
+    assert told.provenance["max_time"] == recipe.max_time and told.provenance["seed"] == recipe.seed
