@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from denoisight.annotations import Batch, mirror_words
-from denoisight.data.scenes import CLASSES, SPLITS, VERSION, Expression, Scenes, digest
+from denoisight.data.scenes import CLASSES, PARTS, SPLITS, VERSION, Expression, Scenes, digest
 from denoisight.data.scenes.bodies import BODIES, interval, outward
 from denoisight.data.scenes.language import PLACES, RELATIONS
 from denoisight.data.scenes.materials import COLOURS, SHIFTED_TEXTURES
@@ -58,7 +58,9 @@ def test_items_depend_on_seed_and_index_alone():
 def test_samples_make_a_batch_with_every_truth():
     batch = Batch.of([Scenes("train", size=(48, 64))[i] for i in range(3)])
     assert batch.images.shape == (3, 3, 48, 64)
-    assert set(batch.truths) == {"depth", "normals", "semantic", "instances", "boundary", "saliency", "mask"}
+    assert set(batch.truths) == {
+        "depth", "normals", "semantic", "instances", "boxes", "parts", "boundary", "saliency", "mask",
+    }  # fmt: skip
     assert batch.keys == ("scenes/train/000000", "scenes/train/000001", "scenes/train/000002")
     assert batch.images.min() >= 0 and batch.images.max() <= 1
     assert batch.truths["depth"].gauge == "metres"
@@ -372,3 +374,42 @@ def _shared(text: str, thing: Seen, seen: list[Seen] | tuple[Seen, ...]) -> tupl
         (anchor,) = [s for s in seen if _has(s, anchor_words)]
         share += thing.id != anchor.id and _related(thing, relation, anchor)
     return share, len(words) + bool(place or relation)
+
+
+def test_boxes_are_those_of_the_instances():
+    for i in range(6):
+        truths = Scenes("val")[i].truths
+        boxes, ids = truths["boxes"], truths["instances"].ids
+        assert len(boxes.ids) == len(ids.unique()) - 1 and boxes.valid.all()
+        inside = torch.zeros_like(ids, dtype=torch.bool)
+        for left, top, right, bottom in boxes.xyxy.long().tolist():
+            inside[top:bottom, left:right] = True
+            edges = (
+                ids[top, left:right],
+                ids[bottom - 1, left:right],
+                ids[top:bottom, left],
+                ids[top:bottom, right - 1],
+            )
+            assert set.intersection(*(set(edge.tolist()) - {0} for edge in edges)), "one thing touches all four sides"
+        assert inside[ids > 0].all()
+
+
+def test_parts_are_the_tops_and_sides_of_things():
+    looking_up, aside = [], []
+    for i in range(12):
+        scenes = Scenes("val")
+        sample, up = scenes[i], torch.from_numpy(scenes.scene(i).camera.rotation[1].copy())
+        parts, things = sample.truths["parts"], sample.truths["instances"].ids > 0
+        assert parts.classes == PARTS and torch.equal(parts.ids > 0, things)
+        rise = torch.einsum("c,chw->hw", up, sample.truths["normals"].vectors)
+        looking_up.append(rise[parts.ids == 1])
+        aside.append(rise[parts.ids == 2])
+    assert torch.cat(looking_up).min() > 0.5 > torch.cat(aside).max()
+    assert len(torch.cat(looking_up)) > 100 and len(torch.cat(aside)) > 100
+
+
+def test_bare_scenes_are_the_same_pictures_and_captions():
+    bare, whole = Scenes("train", 3, annotated=False), Scenes("train", 3)
+    for i in range(3):
+        assert bare[i].truths == {} and bare[i].query.text == whole[i].query.text and bare[i].key == whole[i].key
+        assert torch.equal(bare[i].image, whole[i].image)
