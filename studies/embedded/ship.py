@@ -3,8 +3,9 @@
     denoisight train --recipe embedded -o runs/embedded
     python studies/embedded/ship.py runs/embedded
 
-(or embedded-create). Chooses the number of denoising steps on 200 scenes of the validation split, then writes the
-weights in half precision, with their provenance, to where the package keeps them. What was measured goes to steps.json.
+(or embedded-create). Chooses each task's number of denoising steps on 200 scenes of the validation split, then writes
+the weights in half precision, with their provenance, to where the package keeps them. What was measured goes to
+steps.json.
 """
 
 import json
@@ -20,8 +21,8 @@ from denoisight.models.embedded import embedded_folder
 from denoisight.predict.load import load
 from denoisight.predict.model import Model
 from denoisight.recipes.base import Recipe, override, read_yaml
-from denoisight.runtime import versions
-from denoisight.train.validate import validate
+from denoisight.runtime import versions, write_json
+from denoisight.train.validate import CHOOSE_BY, validate
 
 HERE = Path(__file__).parent
 STEPS = (1, 2, 4, 8)
@@ -29,7 +30,8 @@ STEPS = (1, 2, 4, 8)
 
 def main(run: Path) -> None:
     model, recipe = load(run), override(Recipe(), read_yaml(run / "config.yaml"))
-    steps = best_steps(model, recipe.tasks) if recipe.tasks else model.parts.config.steps
+    chosen = best_steps(model, recipe.tasks) if recipe.tasks else {}
+    entries = tuple(e.model_copy(update={"steps": chosen.get(e.name)}) for e in model.parts.config.denoises)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = max((row for row in rows if "loss" in row), key=lambda row: row["step"])
     name = recipe.recipe
@@ -42,22 +44,23 @@ def main(run: Path) -> None:
         "scenes": VERSION,
         "torch": versions()["torch"],
     }
-    model.parts = model.parts.with_config(name=name, steps=steps)
+    model.parts = model.parts.with_config(name=name, denoises=entries)
     folder = embedded_folder(name)
     model.save_pretrained(folder, (run / "model" / "README.md").read_text(), "fp16", provenance)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{steps} steps, {size / 1e6:.1f} MB in {folder}")
+    print(f"steps {chosen}, {size / 1e6:.1f} MB in {folder}")
 
 
-def best_steps(model: Model, tasks: Sequence[str]) -> int:
-    """The number of steps with the lowest sum of the tasks' deciding scores."""
+def best_steps(model: Model, tasks: Sequence[str]) -> dict[str, int]:
+    """For each task the number of steps with the best deciding score on 200 scenes of the validation split."""
     held_out = open_data("scenes:200", "val", size=(64, 64))
     scores = {steps: validate(model, tasks, "denoise", held_out, steps) for steps in STEPS}
-    best = min(scores, key=lambda steps: scores[steps]["badness"])
-    (HERE / "steps.json").write_text(
-        json.dumps({"scenes": VERSION, "val, 200 scenes": scores, "chosen": best}, indent=2) + "\n"
-    )
-    return best
+    chosen = {}
+    for task in tasks:
+        metric, sign = CHOOSE_BY[task]
+        chosen[task] = min(STEPS, key=lambda steps: sign * scores[steps][f"{task}/{metric}"])
+    write_json(HERE / "steps.json", {"scenes": VERSION, "val, 200 scenes": scores, "chosen": chosen})
+    return chosen
 
 
 if __name__ == "__main__":

@@ -140,6 +140,7 @@ CASES = {
     "unit vector": Case(UnitVector(), normals, angle_deg, Normals, exact=0.05, lossy=3.0),
     "ratio": Case(Ratio(), depth, ratio_error, Depth, "scale", 1e-4, 0.1),
     "paint": Case(Paint(), mask, outside_mask, Mask, exact=0.6, lossy=0.3),
+    "one thing": Case(Binary(one_thing=True), mask, outside_mask, Mask, lossy=0.05),
     "binary": Case(Binary(), mask, outside_mask, Mask),
     **{f"palette {k}": Case(Palette(classes(k)), labels(k), misread, Labels, lossy=0.002) for k in (2, 11, 19, 27, 40)},
 }
@@ -361,6 +362,45 @@ def test_the_margin_decides_what_becomes_of_things_that_were_red_before():
 def test_the_default_margin_is_the_one_that_the_study_found():
     found = json.loads((Path(__file__).parents[2] / "studies" / "paint" / "results.json").read_text())
     assert Paint().margin == found["best"]
+
+
+# ---- one thing ----
+
+
+def grey_mask(*levels: float) -> torch.Tensor:
+    """A canvas with stripes of these probabilities."""
+    stripes = torch.tensor(levels).repeat_interleave(8)
+    return (stripes * 2 - 1).expand(3, 16, len(stripes))
+
+
+def test_who_hesitates_between_two_things_answers_with_what_overlaps_best():
+    canvas = grey_mask(0.02, 0.42, 0.02, 0.38, 0.02, 0.0, 0.0, 0.0)
+    assert not Binary().decode(canvas, canvas).inside.any()
+    inside = Binary(one_thing=True).decode(canvas, canvas).inside[0].reshape(-1, 8)[:, 0]
+    assert inside.tolist() == [False, True, False, True, False, False, False, False]
+
+
+@given(levels=st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_stretching_keeps_the_order_and_the_ends(levels):
+    canvas = grey_mask(*levels)
+    plain = Binary().decode(canvas, canvas).probability[0]
+    made = Binary(one_thing=True).decode(canvas, canvas).probability[0]
+    order = plain.argsort()
+    assert (made[order].diff() >= -1e-6).all() and made.min() >= 0 and made.max() <= 1
+    assert (made[plain == 0] == 0).all() and (made[plain == 1] == 1).all()
+
+
+@given(levels=st.lists(st.floats(0.01, 0.99), min_size=2, max_size=6))
+def test_no_other_cut_has_a_larger_expected_overlap(levels):
+    canvas = grey_mask(*levels)
+    probability = Binary().decode(canvas, canvas).probability[0].double()
+
+    def expected(inside: torch.Tensor) -> float:
+        kept = probability[inside].sum()
+        return float(kept / (inside.sum() + probability.sum() - kept))
+
+    chosen = expected(Binary(one_thing=True).decode(canvas, canvas).inside[0])
+    assert chosen >= max(expected(probability >= cut) for cut in probability) - 1e-6
 
 
 # ---- boxes ----

@@ -27,8 +27,11 @@ FORMAT: Literal[1] = 1
 
 
 class TaskEntry(BaseModel):
-    """A task that the model was trained for; `classes` where it tells classes apart, `prompt` where it was asked for
-    in other words than the task's own, `codec` where its truth is drawn in another way than the task's first."""
+    """A task that the model was trained for.
+
+    `classes` where it tells classes apart, `prompt` where it was asked for in other words than the task's own, `codec`
+    where its truth is drawn in another way than the task's first, `steps` where it has a number of steps of its own.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,6 +39,7 @@ class TaskEntry(BaseModel):
     classes: tuple[str, ...] = ()
     prompt: str | None = None
     codec: str | None = None
+    steps: int | None = None
 
 
 class ModelConfig(BaseModel):

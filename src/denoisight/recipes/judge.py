@@ -106,7 +106,7 @@ def _settings(model: Model, task: str, options: Options) -> dict[str, str | int]
     _, way = model.task(task, options.route)
     return {
         "route": way,
-        "steps": (options.steps or config.steps) if way == "denoise" else 1,
+        "steps": (options.steps or model.steps(task)) if way == "denoise" else 1,
         "ensemble": options.ensemble,
         "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
         "resolution": config.resolution if options.res is None else options.res,

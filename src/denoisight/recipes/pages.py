@@ -144,7 +144,7 @@ def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
     if task not in judged.model.denoises or judged.options.route == "readout":
         return ()
     metric, sign = CHOOSE_BY[task]
-    steps = max(8, judged.model.parts.config.steps)
+    steps = max(8, judged.model.steps(task))
     scores = denoising_scores(judged.model, case, judged.options, steps, CURVE_IMAGES)
     svg = denoising_curve({judged.model.name: scores}, metric, "lower" if sign > 0 else "higher")
     return (

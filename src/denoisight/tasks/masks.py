@@ -12,7 +12,8 @@ from ..codecs.paint import Paint
 from ..errors import pick
 from .base import Head, Reading, Task, masked_mean
 
-CODECS: dict[str, Codec[Mask]] = {"mask": Binary(), "paint": Paint()}
+PLAIN = Binary()
+CODECS: dict[str, Codec[Mask]] = {"mask": Binary(one_thing=True), "paint": Paint()}
 
 
 def boundary(classes: tuple[str, ...] = ()) -> Task:
@@ -30,7 +31,7 @@ def referring(classes: tuple[str, ...] = (), codec: str = "mask") -> Task:
     return _marking("referring", "mask", "segment {text}", codec=chosen)
 
 
-def _marking(name: str, truth: str, prompt: str, balanced: bool = False, codec: Codec[Mask] = CODECS["mask"]) -> Task:
+def _marking(name: str, truth: str, prompt: str, balanced: bool = False, codec: Codec[Mask] = PLAIN) -> Task:
     def loss(outputs: Tensor, truth: Mask, image: Tensor) -> Tensor:
         inside = truth.probability
         error = F.binary_cross_entropy_with_logits(outputs.squeeze(-3), inside, reduction="none")

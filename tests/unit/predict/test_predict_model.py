@@ -354,3 +354,13 @@ def test_answers_can_be_worked_on(tiny_model):
 
 def test_one_pass_has_one_member(tiny_model):
     assert tiny_model.predict(picture(), "depth", route="readout", ensemble=4).settings["ensemble"] == 1
+
+
+def test_a_task_takes_its_own_number_of_steps_unless_told(make_parts) -> None:
+    parts = make_parts(steps=3)
+    entries = tuple(e.model_copy(update={"steps": 1 if e.name == "depth" else None}) for e in parts.config.denoises)
+    model = Model(parts.with_config(denoises=entries))
+    assert (model.steps("depth"), model.steps("normals")) == (1, 3)
+    query = Query(torch.rand(3, 32, 32), key="a")
+    for task, asked, taken in (("depth", None, 1), ("depth", 2, 2), ("normals", None, 3)):
+        assert model.predict(query, task, steps=asked).settings["steps"] == taken
