@@ -11,8 +11,9 @@ steps.json.
 import json
 import os
 import platform
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from denoisight.data.open import open_data
@@ -30,12 +31,13 @@ STEPS = (1, 2, 4, 8)
 
 def main(run: Path) -> None:
     model, recipe = load(run), override(Recipe(), read_yaml(run / "config.yaml"))
-    chosen = best_steps(model, recipe.tasks) if recipe.tasks else {}
-    entries = tuple(e.model_copy(update={"steps": chosen.get(e.name)}) for e in model.parts.config.denoises)
+    steps, scores = best_steps(model, recipe.tasks) if recipe.tasks else ({}, {})
+    entries = tuple(e.model_copy(update={"steps": steps.get(e.name)}) for e in model.parts.config.denoises)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = max((row for row in rows if "loss" in row), key=lambda row: row["step"])
     name = recipe.recipe
     provenance: dict[str, str | int | float] = {
+        **scores,
         "command": f"denoisight train --recipe {name}",
         "max_time": recipe.max_time,
         "total_steps": int(last["step"]),
@@ -46,21 +48,31 @@ def main(run: Path) -> None:
     }
     model.parts = model.parts.with_config(name=name, denoises=entries)
     folder = embedded_folder(name)
-    model.save_pretrained(folder, (run / "model" / "README.md").read_text(), "fp16", provenance)
+    model.save_pretrained(folder, with_scores((run / "model" / "README.md").read_text(), scores), "fp16", provenance)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"steps {chosen}, {size / 1e6:.1f} MB in {folder}")
+    print(f"steps {steps}, {size / 1e6:.1f} MB in {folder}")
 
 
-def best_steps(model: Model, tasks: Sequence[str]) -> dict[str, int]:
-    """For each task the number of steps with the best deciding score on 200 scenes of the validation split."""
+def best_steps(model: Model, tasks: Sequence[str]) -> tuple[dict[str, int], dict[str, float]]:
+    """For each task the number of steps with the best deciding score on 200 scenes of the validation split; those
+    scores."""
     held_out = open_data("scenes:200", "val", size=(64, 64))
     scores = {steps: validate(model, tasks, "denoise", held_out, steps) for steps in STEPS}
-    chosen = {}
+    chosen, reached = {}, {}
     for task in tasks:
         metric, sign = CHOOSE_BY[task]
-        chosen[task] = min(STEPS, key=lambda steps: sign * scores[steps][f"{task}/{metric}"])
+        name = f"{task}/{metric}"
+        chosen[task] = min(STEPS, key=lambda steps: sign * scores[steps][name])
+        reached[name] = round(scores[chosen[task]][name], 5)
     write_json(HERE / "steps.json", {"scenes": VERSION, "val, 200 scenes": scores, "chosen": chosen})
-    return chosen
+    return chosen, reached
+
+
+def with_scores(card: str, scores: Mapping[str, float]) -> str:
+    """The model card with these validation scores in place of the run's."""
+    for name, value in scores.items():
+        card = re.sub(rf"\| {name} \| [\d.]+ \|", f"| {name} | {value:.4f} |", card)
+    return card
 
 
 if __name__ == "__main__":
