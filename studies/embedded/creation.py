@@ -125,7 +125,7 @@ def _words() -> argparse.Namespace:
     parser.add_argument("-o", "--out", type=Path, required=True, help="the JSON to write")
     parser.add_argument("--judge", type=Path, required=True, help="folder of the judge")
     parser.add_argument("--num", type=int, default=500)
-    parser.add_argument("--show", type=int, default=32, help="images on the contact sheet")
+    parser.add_argument("--show", type=int, default=12, help="images on the contact sheet")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--sampler", default="ddim")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from denoisight.data.images import write_png
 from denoisight.predict.load import load
-from denoisight.recipes.demo import TASKS, photographs, scenes
+from denoisight.recipes.demo import photographs, scenes
 from denoisight.render import colour, contact_sheet, to_rgb
 
+TASKS = ("depth", "normals", "semantic", "parts", "instances", "boundary")
 OUT = Path(__file__).parents[2] / "docs" / "looks.png"
 
 
