@@ -2,7 +2,8 @@
 
 depth     metric: 16-bit PNG, millimetres, 0 not measured; `.npz` {depth float32, valid} where exactness is
           asked for or a distance passes 65.535 m; other gauges: `.npy` float32, NaN where not known, and
-          where it lies in [0, 1] also a 16-bit PNG of round(depth * 65535)
+          where it lies in [0, 1] also a 16-bit PNG of round(depth * 65535); depth up to scale likewise, by its
+          farthest pixel
 normals   `.npz` {normals [h w 3] float32, valid}, and as a picture a PNG of round((n + 1) / 2 * 255), black
           where invalid
 labels    8-bit indexed PNG, 255 void (of things rather than classes: 0 none; where these have scores also
@@ -210,9 +211,11 @@ def _write_depth(stem: Path, depth: Depth, exact: bool) -> list[Path]:
         units = torch.where(valid, (values * 1000).round().clamp(min=1), 0.0)
         return [write_png(_with(stem, ".png"), units.numpy().astype(np.uint16))]
     array = write_array(_with(stem, ".npy"), torch.where(valid, values, torch.nan).numpy())
-    if bool((values[valid] > 1).any() or (values[valid] < 0).any()):
+    # Depth up to scale has no unit to lose: the farthest pixel becomes white.
+    white = values[valid].max() if depth.gauge == "scale" and valid.any() else values.new_tensor(1.0)
+    if bool((values[valid] > white).any() or (values[valid] < 0).any()):
         return [array]
-    units = torch.where(valid, values, 0.0).mul(65535).round()
+    units = torch.where(valid, values / white.clamp(min=1e-6), 0.0).mul(65535).round()
     return [array, write_png(_with(stem, ".png"), units.numpy().astype(np.uint16))]
 
 

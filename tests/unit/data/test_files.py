@@ -99,6 +99,13 @@ def test_affine_depth_has_a_sixteen_bit_picture_beside_its_floats(tmp_path: Path
     assert np.array(Image.open(picture)).tolist() == [[0, 32768, 65535]]
 
 
+def test_depth_up_to_scale_has_its_farthest_pixel_white(tmp_path: Path) -> None:
+    depth = Depth(torch.tensor([[0.5, 1.0, 4.0, 9.0]]), torch.tensor([[True, True, True, False]]), "scale")
+    array, picture = write_annotation(tmp_path, "a", depth)
+    assert np.load(array)[0, :3].tolist() == [0.5, 1.0, 4.0] and np.isnan(np.load(array)[0, 3])
+    assert np.array(Image.open(picture)).tolist() == [[8192, 16384, 65535, 0]]
+
+
 def test_depth_units_follow_the_scale(tmp_path: Path) -> None:
     path = write_png(tmp_path / "a.png", np.array([[0, 256, 384]], np.uint16))
     depth = read_depth(path, scale=256)
