@@ -33,6 +33,7 @@ class Teaching:
     weights: how often a task is drawn, in relation to the others; 1 where it is not named.
     drop: the chance to drop the words, the image, and both: each as often (Brooks et al., CVPR 2023, section 3.2.1).
     balance: every role's error in shares of its canvases' variance, so that a pale one counts as much as a gaudy one.
+        The variance is that of one process's share of the batch.
     paraphrase: the chance to ask for a task in one of the many ways of `tasks.instruct`.
     """
 
