@@ -245,6 +245,14 @@ def box_instances(ids: Int64[Tensor, "h w"]) -> Boxes:
     )
 
 
+def box_iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+    """Intersection over union of boxes xyxy; 0 for boxes without an area."""
+    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    union = _area(a)[:, None] + _area(b) - shared
+    return torch.where(union > 0, shared / union.clamp(min=1e-9), 0.0)
+
+
 def stack(items: Sequence[Kind]) -> Kind:
     """Batch annotations of one kind, size and gauge along a new first axis. Boxes are padded to the longest list.
 
@@ -436,3 +444,7 @@ def _pad_boxes(boxes: Boxes, count: int) -> Boxes:
 
 def _about(item: Annotation, shared: set[str]) -> str:
     return f"{type(item).__name__}({', '.join(f'{n}={getattr(item, n, None)!r}' for n in sorted(shared))})"
+
+
+def _area(boxes: Float[Tensor, "n 4"]) -> Float[Tensor, " n"]:
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denoisight.annotations import IGNORE, Annotation, Boxes, Depth, Labels, Mask, Normals, resize_image, stack
+from denoisight.annotations import IGNORE, Annotation, Boxes, Depth, Labels, Mask, Normals, box_iou, resize_image, stack
 from denoisight.codecs import Codec
 from denoisight.codecs.affine import Affine
 from denoisight.codecs.binary import Binary
@@ -21,7 +21,6 @@ from denoisight.codecs.palette import Palette
 from denoisight.codecs.ratio import Ratio
 from denoisight.codecs.unit_vector import UnitVector
 from denoisight.errors import DataError, UsageError
-from denoisight.metrics.things import box_iou
 
 NEAR_M, FAR_M = 0.5, 20.0
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from denoisight.annotations import IGNORE, Boxes, Depth, Labels, Mask, Normals, stack
+from denoisight.annotations import IGNORE, Boxes, Depth, Labels, Mask, Normals, box_iou, stack
 from denoisight.errors import UsageError
-from denoisight.metrics.things import box_iou
 from denoisight.models.text import Words
 from denoisight.tasks import CODECS, TASKS, Reading, make_tasks
 from denoisight.tasks.base import masked_mean

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..annotations import Boxes, stack
+from ..annotations import Boxes, box_iou, stack
 from . import Canvas
 from .centres import grid, peaks
 
@@ -85,13 +85,10 @@ class CentreBoxes:
 
 def _apart(xyxy: Float[Tensor, "n 4"], most_overlap: float) -> list[int]:
     """Which boxes stay where one that is too like an earlier one goes."""
-    low = torch.maximum(xyxy[:, None, :2], xyxy[:, :2])
-    high = torch.minimum(xyxy[:, None, 2:], xyxy[:, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    area = (xyxy[:, 2:] - xyxy[:, :2]).clamp(min=0).prod(-1)
-    alike = shared > most_overlap * (area[:, None] + area - shared)
+    alike = box_iou(xyxy, xyxy) > most_overlap
+    seen = (xyxy[:, 2:] > xyxy[:, :2]).all(-1)
     kept: list[int] = []
     for i in range(len(xyxy)):
-        if area[i] > 0 and not alike[i, kept].any():
+        if seen[i] and not alike[i, kept].any():
             kept.append(i)
     return kept

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from ..annotations import IGNORE, Boxes, Labels
+from ..annotations import IGNORE, Boxes, Labels, box_iou
 from ..errors import ProtocolError, shortlist
 from . import Metric
 
@@ -78,14 +78,6 @@ def match_ids(prediction: Labels, truth: Labels) -> Labels:
     return Labels(ids, truth.classes)
 
 
-def box_iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
-    """Intersection over union of boxes xyxy; 0 for boxes without an area."""
-    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    union = _area(a)[:, None] + _area(b) - shared
-    return torch.where(union > 0, shared / union.clamp(min=1e-9), 0.0)
-
-
 def _match_instances(prediction: Int64[Tensor, "h w"], truth: Int64[Tensor, "h w"]) -> dict[str, Tensor]:
     iou, found, true, ignored = _instance_overlaps(prediction, truth)
     matched = iou > 0.5
@@ -141,7 +133,3 @@ def _greedy(iou: Float[Tensor, "n m"]) -> list[tuple[int, int]]:
             rows.add(row)
             columns.add(column)
     return pairs
-
-
-def _area(boxes: Float[Tensor, "n 4"]) -> Float[Tensor, " n"]:
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)

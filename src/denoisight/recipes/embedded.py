@@ -24,7 +24,7 @@ def embedded_create(tasks: tuple[str, ...] = (), data: str = "") -> Recipe:
     """denoisight train --recipe embedded-create
 
     A network of all roles taught images and captions only, without any truth, as Stable Diffusion is: where `embedded`
-    and the studies of label efficiency begin. Two hours of one core reach what is shipped.
+    and the studies of label efficiency begin. What is shipped had 1,730 steps, on cores that other work shared.
     """
     return Recipe(
         recipe="embedded-create",
