@@ -186,7 +186,7 @@ def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Modu
     return DenoiseObjective(
         parts.backbone,
         tasks,
-        law(recipe.noise.timesteps, parts.backbone.schedule, recipe.noise.rho),
+        law(recipe.noise.timesteps, parts.backbone.schedule, parts.backbone.predicts, recipe.noise.rho),
         Teaching(**recipe.teaching.model_dump()),
     )
 
