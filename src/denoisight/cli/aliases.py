@@ -18,6 +18,9 @@ ALIASES = {
     "--resume-run": "--resume",
     "--report-to": "--log-with",
     "--train-data-dir": "--data",
+    "--timesteps": "--noise.timesteps",
+    "--rho": "--noise.rho",
+    "--gt-augment": "--gt-augment.kinds",
 }
 HALF = {"--fp16", "--half-precision"}
 INPUTS = {"--input", "--input-rgb-dir", "--img-path"}

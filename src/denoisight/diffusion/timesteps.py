@@ -92,7 +92,7 @@ def converted(schedule: Schedule, predicts: str) -> Float[Tensor, "T"]:
 
 
 def min_snr(schedule: Schedule, predicts: str) -> Float[Tensor, "T"]:
-    """min(SNR, 5) on the error of the clean estimate (Hang et al., ICCV 2023, equation 7), in the network's own kind."""
+    """min(SNR, 5) on the error of the clean estimate (Hang et al., ICCV 2023, equation 7), in the own kind."""
     snr = schedule.lambdas**-2
     own = velocity_weight("x0", _levels(schedule)) / velocity_weight(predicts, _levels(schedule))
     return _finite(snr.clamp(max=CAP_SNR) / own)

@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import RecipeError
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _listed(names: object) -> object:
+    """Names with commas, as they are written on the command line, apart."""
+    said = [names] if isinstance(names, str) else names
+    return (
+        tuple(part for name in said for part in str(name).split(",") if part)
+        if isinstance(said, list | tuple)
+        else said
+    )
 
 
 class Part(BaseModel):
@@ -49,13 +59,26 @@ class Augmentation(Part):
 class Noise(Part):
     """What the network predicts, over which schedule, at which training timesteps.
 
-    Only a model that starts from nothing (`model: new`) may change `schedule` and `predicts`.
+    Only a model that starts from nothing (`model: new`) may change `schedule` and `predicts`. `timesteps` is a law of
+    `diffusion.timesteps`, or a law.json that `denoisight analyze` measured, mixed with the share `rho` of the uniform
+    one; `by` sampling from it or scaling the loss by it.
     """
 
     schedule: str | None = None
     predicts: Literal["eps", "v", "x0", "flow"] | None = None
     timesteps: str = "ct"
     rho: Share = 0.1
+    by: Literal["sampling", "scaling"] = "sampling"
+
+
+class GtAugment(Part):
+    """How truths are corrupted in training as denoising will: see `train.gt_augment.GtAugment`."""
+
+    kinds: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    schedule: Literal["lambda", "time", "constant"] = "lambda"
+    target: Literal["revised", "naive"] = "revised"
+    perturb: Share = 0.0
 
 
 class Teaching(Part):
@@ -90,6 +113,7 @@ class Recipe(Part):
         0, description="Rank of adapters that a stock folder learns in place of its weights; 0: none."
     )
     noise: Noise = Noise()
+    gt_augment: GtAugment = GtAugment()
     teaching: Teaching = Teaching()
     optim: Optim = Optim()
     augment: Augmentation = Augmentation()

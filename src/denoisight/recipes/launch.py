@@ -29,7 +29,8 @@ from ..runtime import pick_device, versions, world, write_json, write_text
 from ..tasks import TASKS, Task, make_tasks
 from ..tasks.instruct import INSTRUCT
 from ..train.batches import Stream, batches
-from ..train.ema import averaged
+from ..train.ema import Averaged, averaged
+from ..train.gt_augment import GtAugment
 from ..train.objectives import DenoiseObjective, ReadoutObjective, Teaching
 from ..train.optimizers import make_optimizer
 from ..train.run import Run
@@ -81,6 +82,8 @@ def train(
     optim = recipe.optim
     optimizer = make_optimizer(optim.name, objective, optim.lr, optim.beta2, optim.weight_decay)
     average = averaged(objective, recipe.optim.ema)
+    if isinstance(objective, DenoiseObjective):
+        objective.teacher = Averaged(parts.backbone, average)
     run = _run(recipe, out, accelerator, quiet)
     if resume:
         run.resume(objective, optimizer, average, None if resume == "latest" else Path(resume))
@@ -183,11 +186,14 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
 def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
     if recipe.route == "readout":
         return ReadoutObjective(parts, tasks)
+    noise, backbone = recipe.noise, parts.backbone
     return DenoiseObjective(
-        parts.backbone,
+        backbone,
         tasks,
-        law(recipe.noise.timesteps, parts.backbone.schedule, parts.backbone.predicts, recipe.noise.rho),
+        law(noise.timesteps, backbone.schedule, backbone.predicts, noise.rho),
         Teaching(**recipe.teaching.model_dump()),
+        GtAugment(**recipe.gt_augment.model_dump()),
+        scaling=noise.by == "scaling",
     )
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from diffusers.training_utils import EMAModel
 from torch import nn
+from torch.func import functional_call
 
 # Batch statistics and counters are no parameters, so they are never averaged.
 
@@ -30,3 +33,21 @@ def swapped_in(average: EMAModel, module: nn.Module) -> Iterator[None]:
     finally:
         average.restore(trained(module))
         module.train()
+
+
+class Averaged:
+    """A module under the averaged weights of its trained parameters, called without copying any and without gradients.
+
+    `average` must be of this module's trained parameters and no others. The raw weights are left alone: under autocast
+    a pass of them without gradients would leave casts behind that a later pass with gradients takes, and gets none.
+    """
+
+    def __init__(self, module: nn.Module, average: EMAModel) -> None:
+        self.module, self.average = module, average
+        self.names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+    @torch.no_grad()
+    def __call__(self, *args: Any) -> Any:
+        # Asked anew each time: loading a checkpoint replaces the list.
+        weights = dict(zip(self.names, self.average.shadow_params, strict=True))
+        return functional_call(self.module, weights, args)

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from ..annotations import Batch
 from ..diffusion import prediction, timesteps
-from ..diffusion.noise import add_noise, gaussian
 from ..diffusion.schedule import Level
 from ..models.backbone import Backbone, Condition
 from ..models.folder import Parts
 from ..predict.readout import head_outputs
-from ..runtime import generator, item_seed
+from ..runtime import generator
 from ..tasks import Task
 from ..tasks.instruct import paraphrase
+from .gt_augment import ON_POLICY, GtAugment, corrupt
+from .noised import Network, noised
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Teaching:
     paraphrase: float = 0.0
 
 
+CLEAN = GtAugment()
+"""Truths as they are."""
+
 CREATE = "create"
 """The role, beside the tasks, of making the image itself."""
 
@@ -60,20 +64,35 @@ class DenoiseObjective(nn.Module):
 
     The roles are the tasks, and creation, whose canvas is the image and whose condition is the caption alone.
     The loss is the mean squared error in the network's own kind of prediction, over valid latents, at
-    timesteps drawn from `law` (probabilities over 0..T-1). Creation is as much about the last details as about the
-    layout: its timesteps are drawn uniformly and its error is that of the velocity. Every image is encoded once; for
-    a network that edits, its latents are scaled where they are the canvas and unscaled where they are the condition.
+    timesteps drawn from `law` (probabilities p over 0..T-1), or with `scaling` drawn uniformly and weighed by T p,
+    which has the same expected gradient. Creation is as much about the last details as about the layout: its timesteps
+    are drawn uniformly and its error is that of the velocity. Every image is encoded once; for a network that edits,
+    its latents are scaled where they are the canvas and unscaled where they are the condition.
+
+    Canvases are corrupted as `gt` says, creation's never. On-policy corruption asks `teacher`, a network like the
+    backbone that may be set after the start; until then it is the backbone itself.
     """
 
+    teacher: Network
+
     def __init__(
-        self, backbone: Backbone, tasks: Sequence[Task], law: Float[Tensor, T], teaching: Teaching = Teaching()
+        self,
+        backbone: Backbone,
+        tasks: Sequence[Task],
+        law: Float[Tensor, T],
+        teaching: Teaching = Teaching(),
+        gt: GtAugment = CLEAN,
+        scaling: bool = False,
     ) -> None:
         super().__init__()
+        gt.check(tasks)
         self.backbone = backbone
         self.tasks = {task.name: task for task in tasks}
-        self.law = law
         self.even = torch.ones_like(law) / len(law)
+        self.law, self.scale = (self.even, law * len(law)) if scaling else (law, torch.ones_like(law))
         self.teaching = teaching
+        self.gt = gt
+        self.teacher = backbone.forward
 
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
         backbone, roles = self.backbone, self._roles(seed, step)
@@ -82,14 +101,20 @@ class DenoiseObjective(nn.Module):
         clean = torch.cat([latents for latents, _ in canvases])
         valid = torch.cat([known for _, known in canvases])
 
-        keys = [f"{role} {key}" for role in roles for key in batch.keys]
+        seeds = [(seed, f"{role} {key}", step) for role in roles for key in batch.keys]
         laws = [self.even if role == CREATE else self.law for role in roles for _ in batch.keys]
-        draws = [timesteps.draw(law, 1, generator(seed, f"t {key}", step)) for law, key in zip(laws, keys, strict=True)]
+        draws = [timesteps.draw(law, 1, generator(s, f"t {k}", n)) for law, (s, k, n) in zip(laws, seeds, strict=True)]
         level = backbone.schedule.at(torch.cat(draws).to(image.device))
-        noise = gaussian(clean.shape[1:], [item_seed(seed, key, step) for key in keys]).to(clean)
         cond = self._condition(roles, batch, backbone.beside(image), seed, step)
-        output = backbone(add_noise(clean, noise, level), level, cond)
-        aim = prediction.target(backbone.predicts, clean, noise, level)
+        strength, corrupted = self._corrupted(roles, batch, clean, level, seeds)
+        x, aim = noised(
+            *(clean, corrupted, level, strength, seeds),
+            gt=self.gt,
+            predicts=backbone.predicts,
+            schedule=backbone.schedule,
+            teacher=lambda x, level: self.teacher(x, level, cond),
+        )
+        output = backbone(x, level, cond)
 
         error = torch.where(valid, (output - aim) ** 2, 0.0) * self._weights(roles, len(batch.keys), level)
         parts = zip(*(tensor.chunk(len(roles)) for tensor in (error, valid, clean)), strict=True)
@@ -117,7 +142,24 @@ class DenoiseObjective(nn.Module):
     def _weights(self, roles: Sequence[str], images: int, level: Level) -> Float[Tensor, "b 1 1 1"]:
         creating = torch.tensor([role == CREATE for role in roles for _ in range(images)], device=level.t.device)
         weight = prediction.velocity_weight(self.backbone.predicts, level).clamp(max=MOST_VELOCITY_WEIGHT)
-        return torch.where(creating, weight, 1.0)[:, None, None, None]
+        return torch.where(creating, weight, self.scale.to(level.t)[level.t.long()])[:, None, None, None]
+
+    def _corrupted(
+        self, roles: Sequence[str], batch: Batch, clean: Tensor, level: Level, seeds: Sequence[tuple[int, str, int]]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b c h w"]]:
+        """How strongly each canvas is corrupted, and what it then looks like in latents."""
+        strength = self.gt.strengths(level, self.backbone.schedule.num_timesteps)
+        rows, latents = len(batch.keys), list(clean.split(len(batch.keys)))
+        strengths = list(strength.split(rows))
+        for place, role in enumerate(roles):
+            if role == CREATE:
+                strengths[place] = torch.zeros_like(strengths[place])
+            elif {*self.gt.of(self.tasks[role])} - ON_POLICY:
+                own = seeds[place * rows : (place + 1) * rows]
+                task = self.tasks[role]
+                pixels = corrupt(task, batch.truths, batch.images, strengths[place], self.gt, own)
+                latents[place] = self.backbone.latents.encode(pixels)
+        return torch.cat(strengths), torch.cat(latents)
 
     def _canvas(self, role: str, batch: Batch, image: Tensor) -> tuple[Tensor, Tensor]:
         if role == CREATE:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from denoisight.diffusion.prediction import KINDS, clean_from, denoiser
+from denoisight.diffusion.prediction import clean_from, denoiser
 from denoisight.diffusion.samplers import ddim
 from denoisight.diffusion.schedule import SCHEDULES, cosine, flow, scaled_linear, timesteps
 from denoisight.diffusion.timesteps import LAWS, contributions, draw, law, native
@@ -166,7 +166,9 @@ def test_weights_of_one_error_are_the_same_in_every_kind(name, predicts):
     error = {}
     for kind in ("eps", predicts):
         slope = clean_from(kind, clean + 1, x, level) - clean_from(kind, clean, x, level)
-        error[kind] = LAWS[name](schedule, kind)[level.t.long()] * slope[:, 0] ** -2  # per unit error of the clean image
+        error[kind] = (
+            LAWS[name](schedule, kind)[level.t.long()] * slope[:, 0] ** -2
+        )  # per unit error of the clean image
     torch.testing.assert_close(error[predicts], error["eps"])
 
 
