@@ -5,8 +5,9 @@ import torch
 
 from denoisight.annotations import Batch, Labels, Mask
 from denoisight.data.scenes import CLASSES, PARTS, Scenes
+from denoisight.diffusion.noise import add_noise
 from denoisight.diffusion.prediction import KINDS as PREDICTIONS
-from denoisight.diffusion.prediction import clean_from
+from denoisight.diffusion.prediction import clean_from, output_from
 from denoisight.diffusion.schedule import SCHEDULES
 from denoisight.errors import RecipeError, UsageError
 from denoisight.tasks import TASKS, Task, make_tasks
@@ -164,8 +165,6 @@ def exactly(teacher, t=300, predicts="v"):
 
 def test_the_exact_on_policy_step_is_the_samplers_own():
     """It lands where DDIM lands that starts at the noisier level and takes one step to t."""
-    from denoisight.diffusion.noise import add_noise
-
     seen = []
 
     def teacher(x, level):
@@ -181,9 +180,6 @@ def test_the_exact_on_policy_step_is_the_samplers_own():
 
 
 def test_a_perfect_teacher_leaves_everything_as_it_was():
-    from denoisight.diffusion.prediction import output_from
-
-    schedule = SCHEDULES["scaled-linear"]()
     clean = torch.randn(4, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     _, level, _, x, aim = exactly(lambda x, level: output_from("v", clean, x, level))
     plain = noised_plainly(clean, level, torch.arange(4))

@@ -1,0 +1,127 @@
+"""Depth by ADDP: what do sampling and augmentation bring, for which prediction, by which law and corruption?
+
+    python -m studies.addp_depth [--quick] [--jobs N] [--table]
+
+Every arm trains a network of 5.1 million weights from nothing on 8,192 procedural scenes of 32 x 32 pixels, with the
+same number of network evaluations. `--quick` trains two arms of one seed for a tenth of that, into a folder of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from studies.addp_depth.table import write
+from studies.arms import Arm, Study, run
+from studies.scenes32 import scenes
+
+HERE = Path(__file__).parent
+UNITS = 3 * 560
+
+
+def arm(
+    predicts: str,
+    law: str = "uniform",
+    kinds: str = "",
+    *,
+    name: str = "",
+    by: str = "sampling",
+    schedule: str = "scaled-linear",
+    strength_by: str = "lambda",
+    **gt: object,
+) -> Arm:
+    """`predicts, law, kinds` with the words of `name` for what else is different."""
+    words = [predicts, law, *([kinds.replace(",", " ")] if kinds else []), *([name] if name else [])]
+    noise = {"schedule": schedule, "predicts": predicts, "timesteps": law, "by": by}
+    changes = {"noise": noise, "gt_augment": {"kinds": kinds, "schedule": strength_by, **gt}}
+    return Arm(", ".join(words), changes, 4 if "on-policy" in kinds else 3)
+
+
+GRID = tuple(
+    arm(predicts, law, kinds)
+    for predicts in ("x0", "v", "eps")
+    for law, kinds in (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
+)
+PAPER = tuple(
+    arm(predicts, law, kinds)
+    for predicts in ("x0", "v", "eps")
+    for law, kinds in (("ct2", ""), ("uniform", "blur"), ("ct2", "blur"))
+)
+LAWS = (
+    *(arm("v", law) for law in ("ct", "native", "converted", "logit-normal", "mode-shifted")),
+    *(arm("x0", law) for law in ("ct", "converted")),
+    arm("x0", "ct", "on-policy"),
+)
+SCALED = (
+    *(arm("v", law, by="scaling", name="scaling") for law in ("ramp", "ct", "min-snr", "p2")),
+    arm("x0", "ramp", by="scaling", name="scaling"),
+)
+CORRUPTIONS = tuple(
+    arm(predicts, "ramp", kinds)
+    for predicts in ("x0", "v")
+    for kinds in ("blur", "drift", "blur,drift", "on-policy-exact")
+)
+VARIANTS = (
+    arm("x0", "ramp", "on-policy", name="constant", strength_by="constant"),
+    arm("x0", "ramp", "on-policy", name="t/T", strength_by="time"),
+    arm("v", "ramp", "on-policy", name="constant", strength_by="constant"),
+    arm("x0", "ramp", "on-policy", name="naive", target="naive"),
+    arm("x0", "ramp", "blur", name="constant", strength_by="constant"),
+    arm("x0", "ramp", "blur", name="naive", target="naive"),
+    arm("x0", "ramp", name="perturbed", perturb=0.1),
+    arm("v", "ramp", name="perturbed", perturb=0.1),
+)
+FLOW = tuple(
+    arm("flow", law, kinds, schedule="flow")
+    for law, kinds in (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
+)
+
+
+STUDY = Study(
+    folder=HERE,
+    recipe={
+        "recipe": "addp_depth",
+        "tasks": ("depth",),
+        "model": "new",
+        "network": {"widths": (64, 96, 128)},
+        "batch": 32,
+        "res": 32,
+        "optim": {"lr": 1e-3, "warmup": 50, "ema": 0.99},
+        "augment": {"crop": 1.0, "colour": 0.0},
+        "validations": 1,
+        "validation_images": 16,
+        "workers": 0,
+        "threads": 1,
+        "precision": "bf16",
+    },
+    arms=(*GRID, *FLOW, *PAPER, *LAWS, *SCALED, *CORRUPTIONS, *VARIANTS),
+    task="depth",
+    metric="abs_rel",
+    better=-1,
+    units=UNITS,
+)
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__)
+    flags.add_argument("--quick", action="store_true")
+    flags.add_argument("--table", action="store_true", help="only write README.md from results.jsonl")
+    flags.add_argument("--jobs", type=int)
+    asked = flags.parse_args()
+    study = quick() if asked.quick else STUDY
+    if not asked.table:
+        run(study, scenes(512 if asked.quick else 8192), asked.jobs)
+    write(study)
+
+
+def quick() -> Study:
+    """Two arms of one seed at a tenth of the budget: whether it runs, and no result."""
+    folder = Path("runs/studies/addp_depth-quick")
+    folder.mkdir(parents=True, exist_ok=True)
+    arms = (arm("x0"), arm("x0", "ramp", "on-policy"))
+    return replace(STUDY, folder=folder, arms=arms, seeds=(0,), units=UNITS // 10, val=32, test=64)
+
+
+if __name__ == "__main__":
+    main()
