@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..errors import DataError, UsageError
+from ..recipes.base import GtAugment as Corruption
 
 Out = Annotated[Path, Parameter(name=("--out", "-o"))]
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
@@ -58,16 +59,41 @@ def preview(
     num: int = 8,
     out: Out = Path("preview.png"),
     res: int = 128,
+    task: str = "depth",
+    gt_augment: Corruption = Corruption(),  # noqa: B008
+    model: str = "embedded",
+    seed: int = 0,
 ) -> None:
-    """Draw the first pictures with all their truths as one contact sheet."""
+    """Draw the first pictures with all their truths as one contact sheet, or a task's truth as training corrupts it.
+
+    Parameters
+    ----------
+    gt_augment
+        Corruptions to draw against the noise level, as in training: --gt-augment all, or some of blur, drift, colour,
+        shape, shift, confuse, swap, jitter, on-policy, on-policy-exact, with commas.
+    task
+        Whose truth is corrupted.
+    model
+        Its noise schedule is the one that counts, and on-policy corruptions are its own estimates.
+    """
     from ..data.images import write_png
     from ..data.open import open_data
     from ..render import colour, contact_sheet, to_rgb
 
-    reader = open_data(data, split, size=(res, res))
-    samples = [reader[i] for i in range(min(num, len(reader)))]
-    rows = [[to_rgb(s.image), *(colour(truth) for truth in s.truths.values())] for s in samples]
-    write_png(out, contact_sheet(rows, ["image", *samples[0].truths]))
+    if gt_augment.kinds:
+        from ..predict.load import load
+        from ..recipes.preview import LEVELS, corrupted
+        from ..train.gt_augment import GtAugment
+
+        gt = GtAugment(**gt_augment.model_dump())
+        rows = corrupted(load(model), task, open_data(data, split, size=(res, res)), num, gt, seed)
+        names = ["image", "truth", *(f"t = {level:g} T" for level in LEVELS)]
+    else:
+        reader = open_data(data, split, size=(res, res))
+        samples = [reader[i] for i in range(min(num, len(reader)))]
+        rows = [[to_rgb(s.image), *(colour(truth) for truth in s.truths.values())] for s in samples]
+        names = ["image", *samples[0].truths]
+    write_png(out, contact_sheet(rows, names))
     print(out)
 
 

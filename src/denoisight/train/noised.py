@@ -21,10 +21,11 @@ Network = Callable[[Tensor, Level, Condition], Tensor]
 
 
 class Noised(NamedTuple):
-    """The noisy latents, and the output of the network's own kind that is right for them."""
+    """The noisy latents, the output of the network's own kind that is right for them, and the truth that was noised."""
 
     x: Float[Tensor, "b c h w"]
     aim: Float[Tensor, "b c h w"]
+    corrupted: Float[Tensor, "b c h w"]
 
 
 def noised(
@@ -57,12 +58,12 @@ def noised(
         x = x + over(strength, x) * (add_noise(estimate, there, level) - x)
         corrupted = corrupted + over(strength, x) * (estimate - corrupted)
     if gt.target == "naive":
-        return Noised(x, prediction.target(predicts, corrupted, noise, level))
+        return Noised(x, prediction.target(predicts, corrupted, noise, level), corrupted)
+    aim = prediction.output_from(predicts, clean, x, level)
     if gt.perturb:
         unseen = gaussian(clean.shape[1:], [item_seed(seed, f"perturb {key}", step) for seed, key, step in seeds])
-        aim = prediction.output_from(predicts, clean, x, level)
-        return Noised(x + gt.perturb * over(level.sigma, x) * unseen.to(x), aim)
-    return Noised(x, prediction.output_from(predicts, clean, x, level))
+        x = x + gt.perturb * over(level.sigma, x) * unseen.to(x)
+    return Noised(x, aim, corrupted)
 
 
 def _noisier(level: Level, seeds: Sequence[tuple[int, str, int]], num_timesteps: int) -> Tensor:

@@ -107,7 +107,7 @@ class DenoiseObjective(nn.Module):
         level = backbone.schedule.at(torch.cat(draws).to(image.device))
         cond = self._condition(roles, batch, backbone.beside(image), seed, step)
         strength, corrupted = self._corrupted(roles, batch, clean, level, seeds)
-        x, aim = noised(
+        x, aim, _ = noised(
             *(clean, corrupted, level, strength, seeds),
             gt=self.gt,
             predicts=backbone.predicts,

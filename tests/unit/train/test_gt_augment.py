@@ -126,7 +126,7 @@ def test_an_oracle_that_returns_the_aim_reconstructs_the_clean_truth(schedule, p
     generator = torch.Generator().manual_seed(0)
     clean, corrupted, wrong = torch.randn(3, len(t), 2, 4, 4, generator=generator, dtype=torch.float64)
     gt = GtAugment(kinds, schedule=how)
-    x, aim = noised(
+    x, aim, _ = noised(
         *(clean, corrupted, level, gt.strengths(level, 1000), [(0, f"{i}", 0) for i in t.tolist()]),
         gt=gt,
         predicts=predicts,
@@ -153,7 +153,7 @@ def exactly(teacher, t=300, predicts="v"):
     level = schedule.at(torch.full((4,), t), torch.float64)
     clean = torch.randn(4, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     gt = GtAugment(("on-policy-exact",), schedule="constant")
-    x, aim = noised(
+    x, aim, _ = noised(
         *(clean, clean, level, gt.strengths(level, 1000), [(0, f"{i}", 0) for i in range(4)]),
         gt=gt,
         predicts=predicts,
@@ -191,7 +191,7 @@ def test_the_naive_target_takes_the_corrupted_truth_for_the_truth():
     level = schedule.at(torch.tensor([100, 900]), torch.float64)
     clean, corrupted = torch.randn(2, 2, 1, 4, 4, dtype=torch.float64)
     for predicts in PREDICTIONS:
-        x, aim = noised(
+        x, aim, _ = noised(
             *(clean, corrupted, level, torch.ones(2), [(0, "a", 0), (0, "b", 0)]),
             gt=GtAugment(("blur",), target="naive"),
             predicts=predicts,
@@ -205,7 +205,7 @@ def test_input_perturbation_adds_noise_that_the_aim_does_not_tell_of():
     schedule = SCHEDULES["scaled-linear"]()
     level = schedule.at(torch.full((64,), 500), torch.float64)
     clean = torch.zeros(64, 1, 8, 8, dtype=torch.float64)
-    x, aim = noised(
+    x, aim, _ = noised(
         *(clean, clean, level, torch.zeros(64), [(0, f"{i}", 0) for i in range(64)]),
         gt=GtAugment(perturb=0.5),
         predicts="eps",
