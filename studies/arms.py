@@ -23,8 +23,6 @@ import numpy as np
 STEPS = (1, 2, 4, 10)
 """Denoising steps that are tried; the clean estimate after each of the last number is scored, too."""
 
-RESAMPLES = 2000
-
 
 @dataclass(frozen=True)
 class Arm:
@@ -39,8 +37,8 @@ class Arm:
 class Study:
     """Arms of one recipe. `units`: training budget in units an image of a batch, so `units / arm.units` steps.
 
-    `better` is -1 where a lower metric is better. `train`, `val` and `test` count images of `data`, a folder that
-    `prepare` fills. `judged` tells under which task's protocol, where it is not the first that is learnt.
+    `better` is -1 where a lower metric is better. `val` and `test` count the images that are judged. An arm is compared
+    with the one of `baselines` that has the first word of its name.
     """
 
     folder: Path
@@ -50,6 +48,8 @@ class Study:
     metric: str
     better: int
     units: int
+    baselines: tuple[str, ...]
+    curves: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     val: int = 128
     test: int = 256
@@ -140,43 +140,6 @@ def score(study: Study, model: Any, data: Path, split: str, count: int) -> tuple
         path = np.array(rows)
         finals[str(steps)] = path[:, -1]
     return finals, path
-
-
-def chosen_steps(study: Study, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The number of steps with the best mean over seeds on validation images."""
-    means = {s: np.mean([row["val"][s] for row in rows]) for s in rows[0]["val"]}
-    return max(means, key=lambda s: study.better * means[s])
-
-
-def scores(study: Study, rows: Sequence[Mapping[str, Any]], steps: str | None = None) -> np.ndarray:
-    """Test scores [seeds, images] under the arm's own validated number of steps, or a given one."""
-    steps = steps or chosen_steps(study, rows)
-    return np.array([row["test"][steps] for row in sorted(rows, key=lambda row: row["seed"])], dtype=float)
-
-
-def interval(values: np.ndarray, against: np.ndarray | None = None) -> tuple[float, float, float]:
-    """Mean and 95 % bootstrap interval over seeds and images [seeds, images]; of the relative change if `against`.
-
-    Images are the same in all arms and are drawn in common; seeds are drawn for each arm.
-    """
-    draw = np.random.default_rng(0)
-    estimates = []
-    for _ in range(RESAMPLES):
-        images = draw.integers(values.shape[1], size=values.shape[1])
-        own = np.nanmean(values[draw.integers(len(values), size=len(values))][:, images])
-        if against is not None:
-            own = own / np.nanmean(against[draw.integers(len(against), size=len(against))][:, images]) - 1
-        estimates.append(own)
-    low, high = np.quantile(estimates, [0.025, 0.975])
-    middle = np.nanmean(values) if against is None else np.nanmean(values) / np.nanmean(against) - 1
-    return float(middle), float(low), float(high)
-
-
-def late_loss(study: Study, rows: Sequence[Mapping[str, Any]]) -> float:
-    """How much worse the last step of the longest walk is than its best one, relative; the best by validation."""
-    best = int(np.argmax(study.better * np.mean([row["val_path"] for row in rows], 0)))
-    path = np.mean([row["test_path"] for row in rows], 0)
-    return float(study.better * (path[best] - path[-1]) / path[best])
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:
