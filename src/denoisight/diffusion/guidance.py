@@ -48,7 +48,7 @@ def two_way(
 ) -> Denoiser:
     """Steer towards the words and, by a weight of its own, towards the image (Brooks et al. 2023, equation 3).
 
-    With x(c) the clean estimate: `x(cond) + sum_k w_T,k (x(cond) - x(image_k)) + w_I,k (x(image_k) - x(empty_k))`, where
+    With x(c) the clean estimate: `x(cond) + sum_k w_T,k (x(cond) - x(image_k)) + w_I,k (x(image_k) - x(empty_k))`.
     `image_k` has the image but not the words, and `empty_k` neither; both hold the k-th negative in their place. The
     paper's scales s are w + 1. Weights of 0 are no guidance and return the denoiser itself.
     """
