@@ -59,16 +59,18 @@ def prompt(prediction: Prediction, caption: str) -> str:
 def read_answer(text: str) -> str | None:
     """The phrase in an answer such as `{"avoid": "the left one"}`, with words or a fence around it or not; None for
     null and for an empty phrase. Raises `CriticError` where there is none to be found."""
-    found = re.search(r"\{.*?\}|\bnull\b", text, flags=re.DOTALL)
-    try:
-        answer = json.loads(found.group() if found else text)
-        phrase = answer["avoid"] if isinstance(answer, dict) else answer
+    if text.strip() == "null":
+        return None
+    for brace in re.finditer(r"\{", text):
+        try:
+            answer, _ = json.JSONDecoder().raw_decode(text, brace.start())
+        except ValueError:
+            continue
+        phrase = answer.get("avoid", ...)
         if phrase is None:
             return None
-        if isinstance(phrase, str) and isinstance(answer, dict) and len(phrase) <= LONGEST:
+        if isinstance(phrase, str) and len(phrase) <= LONGEST:
             return " ".join(phrase.split()) or None
-    except (ValueError, KeyError):
-        pass
     raise CriticError(f'The chat model should have answered {{"avoid": "..."}}, but said {text[:LONGEST]!r}.')
 
 

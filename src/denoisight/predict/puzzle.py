@@ -37,13 +37,13 @@ def open_puzzle(image: str, phrase: str = "") -> Puzzle:
     scenes, place = Scenes(named[1]), int(named[2])
     if place >= len(scenes):
         raise DataError(f"Split {named[1]!r} has no scene {place}; give 0 to {len(scenes) - 1}.")
-    query, own = scenes[place].query, scenes.expression(place)
-    if own is None and not phrase:
+    sample, expressions = scenes[place], scenes.expressions(place)
+    phrase = phrase or sample.phrases["mask"]
+    if not phrase:
         raise DataError(f"Nothing in {image} can be spoken of; give a phrase, or another scene.")
-    every = scenes.expressions(place)
-    asked = own if not phrase else next((e for e in every if e.text == phrase), None)
-    bare, phrases = Query(query.image, key=query.key), tuple(e.text for e in every)
+    query, phrases = Query(sample.image, key=sample.key), tuple(e.text for e in expressions)
+    asked = next((e for e in expressions if e.text == phrase), None)
     if asked is None:
-        return Puzzle(bare, phrase, query.text, phrases)
-    truth = Mask.of(scenes[place].truths["instances"].ids == asked.target)  # type: ignore[attr-defined]
-    return Puzzle(bare, asked.text, query.text, phrases, truth, scenes.confusers(place, asked))
+        return Puzzle(query, phrase, sample.query.text, phrases)
+    truth = Mask.of(sample.truths["instances"].ids == asked.target)  # type: ignore[attr-defined]
+    return Puzzle(query, phrase, sample.query.text, phrases, truth, scenes.confusers(place, asked))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from ..annotations import Query
 from ..errors import DataError, SessionError, UsageError
@@ -46,8 +46,8 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    number: int
-    parent: int | None
+    number: PositiveInt
+    parent: PositiveInt | None
     phrase: str
     avoid: tuple[str, ...]
 
@@ -65,7 +65,15 @@ class Record(BaseModel):
     task: str
     options: dict[str, Any]
     turns: tuple[Asked, ...]
-    current: int | None
+    current: PositiveInt | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Record:
+        if any(turn.number != n or (turn.parent or 0) >= n for n, turn in enumerate(self.turns, start=1)):
+            raise ValueError("its turns do not follow one another")
+        if (self.current or 0) > len(self.turns):
+            raise ValueError("its current turn is none of them")
+        return self
 
 
 class Session:
@@ -162,9 +170,7 @@ class Session:
         try:
             record = Record.model_validate_json(Path(path).read_text(encoding="utf-8"))
             options = Options(**{**record.options, "guide": tuple(record.options["guide"])})
-            if any(turn.number != n or (turn.parent or 0) >= n for n, turn in enumerate(record.turns, start=1)):
-                raise ValueError("its turns do not follow one another")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
             says = " ".join(str(error).split())
             raise DataError(f"{path} is no saved session ({says}); give a session.json of this version.") from error
         session = cls(model, replace(as_query(image), key=record.image), record.task, options)
