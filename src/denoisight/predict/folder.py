@@ -21,7 +21,7 @@ def write_turn(session: Session, turn: Turn, out: Path | str) -> list[Path]:
     """
     out, name, answer = Path(out), f"turn-{turn.number:02}", turn.prediction
     if turn.number == 1 and (out / "session.json").exists():
-        for stale in out.glob("turn-[0-9][0-9]_*.*"):
+        for stale in out.glob("turn-[0-9][0-9]*_*.*"):
             stale.unlink()
     written = replace(answer, query=replace(answer.query, key=name)).save(out)
     written.append(write_png(out / f"{name}_overlay.png", overlay(answer.query.image, answer.annotation)))
