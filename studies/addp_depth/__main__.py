@@ -107,10 +107,10 @@ STUDY = Study(
 ABOUT = f"""
 # Depth by denoising, aligned with perception
 
-Networks of 5.1 million weights from nothing on 8,192 procedural scenes of 32 x 32 pixels: {UNITS // 3} steps of 64 images
-or, with a pass of the averaged network for an on-policy corruption, {UNITS // 4}, which is the same number of network
-evaluations. Names: kind of prediction, law over timesteps (10 % of it uniform), corruption of truths. Written from
-`results.jsonl` by `python -m studies.addp_depth --table`.
+Networks of 5.1 million weights from nothing on 8,192 procedural scenes of 32 x 32 pixels: {UNITS // 3} steps of 64
+images or, with a pass of the averaged network for an on-policy corruption, {UNITS // 4}, which is the same number of
+network evaluations. Names: kind of prediction, law over timesteps (10 % of it uniform), corruption of truths. Written
+from `results.jsonl` by `python -m studies.addp_depth --table`.
 """
 
 
