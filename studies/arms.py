@@ -12,9 +12,9 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +34,33 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Study:
-    """Arms of one recipe. `units`: training budget in units an image of a batch, so `units / arm.units` steps.
+class Judged:
+    """The metric that decides for a task; `better` is -1 where a lower one is better."""
 
-    `better` is -1 where a lower metric is better. `val` and `test` count the images that are judged. An arm is compared
-    with the one of `baselines` that has the first word of its name.
+    metric: str
+    better: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms of one recipe, judged by the metrics of one or more tasks.
+
+    `units`: training budget in units an image of a batch, so `units / arm.units` steps. An arm is compared with the one
+    of `baselines` that has the first word of its name; `curves` names arms that are drawn. `val` and `test` count the
+    images that are judged. `instructed`: asked by templates in place of the tasks' own prompts.
     """
 
     folder: Path
     recipe: Mapping[str, Any]
     arms: tuple[Arm, ...]
-    task: str
-    metric: str
-    better: int
+    judged: Mapping[str, Judged]
     units: int
     baselines: tuple[str, ...]
     curves: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     val: int = 128
     test: int = 256
+    instructed: bool = False
 
     @property
     def results(self) -> Path:
@@ -67,11 +75,10 @@ class Study:
         return [row for row in rows if row["arm"] in names and row["units"] == self.units]
 
 
-def run(study: Study, data: Path, jobs: int | None = None, only: Sequence[str] = ()) -> None:
+def run(study: Study, data: Path, jobs: int | None = None) -> None:
     """Train and score what is missing, seed by seed, on `jobs` cores; each result is written when it is there."""
     done = {(row["arm"], row["seed"]) for row in study.rows()}
     missing = [(arm, seed) for seed in study.seeds for arm in study.arms if (arm.name, seed) not in done]
-    missing = [(arm, seed) for arm, seed in missing if not only or arm.name in only]
     print(f"{len(done)} runs are done, {len(missing)} to go.", flush=True)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs or os.cpu_count(), spawn, _one_thread) as pool:
@@ -80,10 +87,8 @@ def run(study: Study, data: Path, jobs: int | None = None, only: Sequence[str] =
             row = finished.result()
             with study.results.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            best = min(row["val"].items(), key=lambda item: -study.better * item[1])
-            print(
-                f"{row['arm']}, seed {row['seed']}: {best[1]:.4f} in {best[0]} steps, {row['cpu_s']:.0f} s", flush=True
-            )
+            told = ", ".join(f"{task} {row['scores'][task]['val']}" for task in study.judged)
+            print(f"{row['arm']}, seed {row['seed']}: {told}, {row['cpu_s']:.0f} s", flush=True)
 
 
 def train_and_score(study: Study, arm: Arm, seed: int, data: Path) -> dict[str, Any]:
@@ -100,43 +105,49 @@ def train_and_score(study: Study, arm: Arm, seed: int, data: Path) -> dict[str, 
         train(recipe, Path(folder) / "run", quiet=True)
         seconds = time.process_time() - began
         model = load(Path(folder) / "run", device="cpu")
-    val, val_path = score(study, model, data, "val", study.val)
-    test, test_path = score(study, model, data, "test", study.test)
-    return {
-        "arm": arm.name,
-        "seed": seed,
-        "units": study.units,
-        "steps": steps,
-        "cpu_s": round(seconds, 1),
-        "val": {s: round(float(np.nanmean(v)), 5) for s, v in val.items()},
-        "val_path": _rounded(np.nanmean(val_path, 0)),
-        "test": {s: _rounded(v) for s, v in test.items()},
-        "test_path": _rounded(np.nanmean(test_path, 0)),
-    }
+        scores = {task: score(study, model, data, task, judged) for task, judged in study.judged.items()}
+    own = {"arm": arm.name, "seed": seed, "units": study.units, "steps": steps, "cpu_s": round(seconds, 1)}
+    return {**own, "scores": scores}
 
 
-def score(study: Study, model: Any, data: Path, split: str, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def score(study: Study, model: Any, data: Path, task: str, judged: Judged) -> dict[str, Any]:
+    """Means on validation and scores by image on test for each number of steps, and means at every step of the most."""
+    scored: dict[str, Any] = {}
+    for split, count in (("val", study.val), ("test", study.test)):
+        finals, path = score_split(study, model, data, task, judged.metric, split, count)
+        shown = {"val": lambda v: round(float(np.nanmean(v)), 5), "test": _rounded}[split]
+        scored |= {split: {s: shown(v) for s, v in finals.items()}, f"{split}_path": _rounded(np.nanmean(path, 0))}
+    return scored
+
+
+def score_split(
+    study: Study, model: Any, data: Path, task: str, metric: str, split: str, count: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """By image: the metric of each number of steps, and [images, steps] of every step of the longest walk."""
     from denoisight.data.open import open_data, subset
     from denoisight.evaluate.own import own
     from denoisight.evaluate.run import count_image, scores_of
     from denoisight.predict.model import Options
     from denoisight.tasks import make_tasks
+    from denoisight.tasks.instruct import INSTRUCT, paraphrase
 
-    truth = make_tasks([study.task], ("any",))[0].truth
+    truth = make_tasks([task], ("any",))[0].truth
     reader = open_data(str(data), split, (truth,))
     reader = subset(reader, min(count, len(reader)))
-    protocol = own(reader, study.task, split)
+    protocol = own(reader, task, split)
     samples = [reader[i] for i in range(len(reader))]
     queries = [sample.asked(truth) for sample in samples]
+    if study.instructed:
+        queries = [replace(query, text=paraphrase(task, query.text, i)) for i, query in enumerate(queries)]
     finals, path = {}, np.zeros(0)
     for steps in STEPS:
         options = Options(steps=steps, trajectory=steps == STEPS[-1], batch=64)
         rows = []
-        for sample, answer in zip(samples, model.stream(queries, study.task, options), strict=True):
+        asked = model.stream(queries, INSTRUCT if study.instructed else task, options)
+        for sample, answer in zip(samples, asked, strict=True):
             stages = answer.trajectory or (answer.annotation,)
             counted = [count_image(stage, sample, protocol) for stage in stages]
-            rows.append([float(scores_of(protocol)(counts)[study.metric]) for counts in counted])
+            rows.append([float(scores_of(protocol)(counts)[metric]) for counts in counted])
         path = np.array(rows)
         finals[str(steps)] = path[:, -1]
     return finals, path

@@ -12,7 +12,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from studies.arms import Arm, Study, run
+from studies.arms import Arm, Judged, Study, run
 from studies.scenes32 import scenes
 from studies.tables import write
 
@@ -96,9 +96,7 @@ STUDY = Study(
         "precision": "bf16",
     },
     arms=(*GRID, *FLOW, *PAPER, *LAWS, *SCALED, *CORRUPTIONS, *VARIANTS),
-    task="depth",
-    metric="abs_rel",
-    better=-1,
+    judged={"depth": Judged("abs_rel", -1)},
     units=UNITS,
     baselines=tuple(f"{predicts}, uniform" for predicts in ("x0", "v", "eps", "flow")),
     curves=tuple(arm.name for arm in GRID),
