@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -30,7 +30,8 @@ class TaskEntry(BaseModel):
     """A task that the model was trained for.
 
     `classes` where it tells classes apart, `prompt` where it was asked for in other words than the task's own, `codec`
-    where its truth is drawn in another way than the task's first, `steps` where it has a number of steps of its own.
+    where its truth is drawn in another way than the task's first, `steps` where it has a number of steps of its own,
+    `stop_at` where it leaves its walk before the end: once the next noise level is below it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +41,7 @@ class TaskEntry(BaseModel):
     prompt: str | None = None
     codec: str | None = None
     steps: int | None = None
+    stop_at: float | None = Field(default=None, ge=0, lt=1)
 
 
 class ModelConfig(BaseModel):

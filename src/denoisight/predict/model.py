@@ -40,7 +40,8 @@ class Options:
     whatever the batch and order. batch: images in one network pass. match_input_resolution: give annotations the
     size of the image rather than that of the network. trajectory: keep the clean estimate of every step.
     ensemble_method: how members are merged, see `ensemble.METHODS`. latents: noise [n e, c, h, w] to start from in
-    place of the seed's, for images in one batch.
+    place of the seed's, for images in one batch. stop_at: a noise level in [0, 1); the walk over all its steps is left
+    once the next level is below it (None: the model's own, 0: never).
     """
 
     steps: int | None = None
@@ -54,6 +55,7 @@ class Options:
     trajectory: bool = False
     ensemble_method: str = "closed-form"
     latents: Tensor | None = None
+    stop_at: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "ensemble", "batch"):
@@ -62,6 +64,8 @@ class Options:
                 raise UsageError(f"{name} is {value}, but must be at least 1.")
         if self.res is not None and self.res < 0:
             raise UsageError(f"res is {self.res}; give a number of pixels, or 0 for the image's own size.")
+        if self.stop_at is not None and not 0 <= self.stop_at < 1:
+            raise UsageError(f"stop_at is {self.stop_at}; give a noise level of at least 0, which never stops, below 1.")
 
 
 class _Answer(NamedTuple):
@@ -110,6 +114,10 @@ class Model:
         own = {entry.name: entry.steps for entry in self.parts.config.denoises}
         return own.get(task) or self.parts.config.steps
 
+    def stop_at(self, task: str) -> float:
+        """The noise level at which it leaves its walk for a task where nobody says; 0 where it takes every step."""
+        return {entry.name: entry.stop_at for entry in self.parts.config.denoises}.get(task) or 0.0
+
     def to(self, device: str | torch.device = "auto", dtype: str = "fp32") -> Model:
         """Move to a device and precision ("fp32", "bf16", "fp16"), in place."""
         place, precision = pick_device(str(device)), pick(DTYPES, dtype, "precision")
@@ -150,6 +158,7 @@ class Model:
         trajectory: bool = False,
         ensemble_method: str = "closed-form",
         latents: Tensor | None = None,
+        stop_at: float | None = None,
     ) -> Any:
         """One `Prediction` for one image, a list for a list; `Options` says what the keywords mean.
 
@@ -157,7 +166,7 @@ class Model:
         """
         options = Options(
             steps, ensemble, res, route, seed, batch, sampler, match_input_resolution, trajectory,
-            ensemble_method, latents,
+            ensemble_method, latents, stop_at,
         )  # fmt: skip
         if isinstance(images, ImageLike):
             return next(self.stream([as_query(images, 0, prompt)], task, options))
@@ -181,9 +190,12 @@ class Model:
         steps = (options.steps or self.steps(task.name)) if way == "denoise" else 1
         longest = config.resolution if options.res is None else options.res
         members = options.ensemble if way == "denoise" else 1
+        if options.stop_at is None:
+            options = replace(options, stop_at=self.stop_at(task.name))
         settings: dict[str, str | int | float] = {"route": way, "steps": steps, "ensemble": members}
         settings |= {"seed": options.seed, "res": longest}
         if way == "denoise":
+            settings |= {"stop_at": options.stop_at} if options.stop_at else {}
             self.parts.backbone.text.check([task.instruct(query.text) for query in queries])
         done: dict[int, Prediction] = {}
         for indices in self._groups(queries, longest, options.batch):
@@ -253,6 +265,7 @@ class Model:
             sampler=options.sampler,
             **self.parts.config.walk(options.sampler),
             start=start,
+            stop_at=options.stop_at or 0.0,
         ):
             kept = [*kept, step] if options.trajectory else [step]
         if not kept[-1].clean.isfinite().all():

@@ -100,16 +100,18 @@ def predictor(model: Model, task: str, options: Options) -> Predictor:
     return answer
 
 
-def _settings(model: Model, task: str, options: Options) -> dict[str, str | int]:
+def _settings(model: Model, task: str, options: Options) -> dict[str, str | int | float]:
     """What stands beside every score of the model."""
     config = model.parts.config
     _, way = model.task(task, options.route)
+    stop_at = model.stop_at(task) if options.stop_at is None else options.stop_at
     return {
         "route": way,
         "steps": (options.steps or model.steps(task)) if way == "denoise" else 1,
         "ensemble": options.ensemble,
         "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
         "resolution": config.resolution if options.res is None else options.res,
+        **({"stop_at": stop_at} if stop_at and way == "denoise" else {}),
     }
 
 
