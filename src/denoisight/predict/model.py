@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..annotations import Annotation, Query, resize_image
@@ -65,7 +66,9 @@ class Options:
         if self.res is not None and self.res < 0:
             raise UsageError(f"res is {self.res}; give a number of pixels, or 0 for the image's own size.")
         if self.stop_at is not None and not 0 <= self.stop_at < 1:
-            raise UsageError(f"stop_at is {self.stop_at}; give a noise level of at least 0, which never stops, below 1.")
+            raise UsageError(
+                f"stop_at is {self.stop_at}; give a noise level of at least 0, which never stops, below 1."
+            )
 
 
 class _Answer(NamedTuple):
@@ -198,7 +201,7 @@ class Model:
             settings |= {"stop_at": options.stop_at} if options.stop_at else {}
             self.parts.backbone.text.check([task.instruct(query.text) for query in queries])
         done: dict[int, Prediction] = {}
-        for indices in self._groups(queries, longest, options.batch):
+        for indices in self.groups(queries, longest, options.batch):
             group = [queries[i] for i in indices]
             for i, answer in zip(indices, self._answer(group, task, way, steps, longest, options), strict=True):
                 size = queries[i].size if options.match_input_resolution else answer.reading.annotation.size
@@ -227,14 +230,16 @@ class Model:
         told = {**self.parts.config.provenance, **(provenance or {})}
         save(self.parts.with_config(provenance=told), folder, card, DTYPES[dtype])
 
-    def _groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[list[int]]:
+    def groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[list[int]]:
+        """Places of queries that are worked on at one size, at most `batch` together."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, query in enumerate(queries):
             by_size[self.parts.backbone.fitting_size(*query.size, longest)].append(i)
         for indices in by_size.values():
             yield from (indices[i : i + batch] for i in range(0, len(indices), batch))
 
-    def _images(self, queries: Sequence[Query], longest: int) -> Tensor:
+    def images(self, queries: Sequence[Query], longest: int) -> Float[Tensor, "b 3 h w"]:
+        """The pictures of queries of one group as the network takes them, in [0, 1]."""
         backbone = self.parts.backbone
         images = torch.stack([backbone.fit(query.image, longest) for query in queries])
         return images.to(backbone.device, next(backbone.parameters()).dtype)
@@ -243,7 +248,7 @@ class Model:
     def _answer(
         self, queries: Sequence[Query], task: Task, way: Route, steps: int, longest: int, options: Options
     ) -> list[_Answer]:
-        images = self._images(queries, longest)
+        images = self.images(queries, longest)
         if way == "denoise":
             return self._denoise(queries, images, task, steps, options)
         return self._read(images, task)

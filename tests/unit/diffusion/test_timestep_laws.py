@@ -166,7 +166,9 @@ def test_weights_of_one_error_are_the_same_in_every_kind(name, predicts):
     error = {}
     for kind in ("eps", predicts):
         slope = clean_from(kind, clean + 1, x, level) - clean_from(kind, clean, x, level)
-        error[kind] = LAWS[name](schedule, kind)[level.t.long()] * slope[:, 0] ** -2  # per unit error of the clean image
+        error[kind] = (
+            LAWS[name](schedule, kind)[level.t.long()] * slope[:, 0] ** -2
+        )  # per unit error of the clean image
     torch.testing.assert_close(error[predicts], error["eps"])
 
 

@@ -19,9 +19,7 @@ def calls(monkeypatch, tiny_model):
     """Counts the evaluations of the network."""
     made = []
     network = tiny_model.parts.backbone.unet.forward
-    monkeypatch.setattr(
-        tiny_model.parts.backbone.unet, "forward", lambda *a, **k: made.append(1) or network(*a, **k)
-    )
+    monkeypatch.setattr(tiny_model.parts.backbone.unet, "forward", lambda *a, **k: made.append(1) or network(*a, **k))
     return made
 
 
