@@ -156,8 +156,8 @@ def _cause_plots(analysed: Analysed) -> tuple[Plot, ...]:
     if analysis.causes.varying is not None:
         steps = range(1, len(causes.error) + 1)
         parts = {
-            "common to all seeds": (steps, causes.error - causes.varying),
-            "variance over seeds": (steps, causes.varying),
+            "common to all seeds": (steps, (causes.error - causes.varying).tolist()),
+            "variance over seeds": (steps, causes.varying.tolist()),
         }
         plots.append(
             Plot(
@@ -182,18 +182,20 @@ def _evaluations_plot(analysed: Analysed) -> Plot:
 
 
 def _law_plot(analysed: Analysed) -> Plot:
-    law, schedule = analysed.law.probabilities.numpy(), analysed.model.parts.backbone.schedule
+    grid, schedule = analysed.law.timesteps, analysed.model.parts.backbone.schedule
     analytic = (contributions(schedule) ** 2).numpy()
-    even = np.ones(len(law))
-    t = range(len(law))
-    arms = {"measured": law, "c_t squared": analytic / analytic.sum(), "uniform": even / len(even)}
+    laws = {
+        "measured": analysed.law.probabilities.numpy(),
+        "c_t squared": analytic / analytic.sum(),
+        "uniform": np.full(schedule.num_timesteps, 1 / schedule.num_timesteps),
+    }
+    starts = [0, *(t + 1 for t in reversed(grid[1:]))]
+    shares = {name: (grid, np.add.reduceat(law, starts)[::-1].tolist()) for name, law in laws.items()}
     return Plot(
         "The measured law of contributions",
-        lines(
-            {name: (t, len(law) * values) for name, values in arms.items()}, "timestep t", "T p(t)", logarithmic=True
-        ),
-        "Density over the training timesteps: measured, the formula's, and uniform.",
-        "How often to train on each noise level; 1 is as often as evenly. law.json holds the measured one.",
+        lines(shares, "timestep t", "share of the step's interval"),
+        "Share of each step's interval of training timesteps: measured, the formula's, and uniform.",
+        "How often to train on the timesteps from each step's down to the next one's. law.json holds the measured law.",
     )
 
 

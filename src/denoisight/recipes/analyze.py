@@ -17,7 +17,7 @@ from ..evaluate.causes import Causes, separate
 from ..evaluate.judges import judge_of
 from ..evaluate.recommend import RULE, Stop, difference, recommend, stops
 from ..evaluate.run import count
-from ..evaluate.steps import StepScores, score_steps
+from ..evaluate.steps import StepScores, grid_of, score_steps
 from ..models.embedded import SHIPPED, embedded_folder
 from ..models.files import snapshot_of
 from ..models.folder import store_walk
@@ -77,7 +77,7 @@ def analyze(
     With `store` the recommendation is written into the folder that `name` is, where that is the user's own. Raises
     `UsageError` for values that are too small and for a task that the model does not denoise.
     """
-    _check(model, task, steps=steps, seeds=seeds, limit=limit)
+    _check(model, task, steps, seeds, limit)
     case = _few(find_cases(model, name, protocol, task, data, split)[0][0], limit)
     metric, sign = CHOOSE_BY[task]
     shown = (metric, *BESIDE.get(task, ()))
@@ -124,7 +124,7 @@ def analyze(
         rule=RULE,
         candidates=tuple(_stopping(stop, sign) for stop in candidates),
         recommended=_stopping(chosen, sign),
-        stored=_store(name, task, chosen) if store else "nobody wanted it stored (--no-store)",
+        stored=_store(name, task, chosen) if store else "--no-store was given",
         law="law.json",
         versions=versions(),
     )
@@ -188,9 +188,8 @@ def _change(values: Sequence[float | None], best: int) -> float:
     return 0.0 if first is None or last is None else last - first
 
 
-def _check(model: Model, task: str, **numbers: int) -> None:
-    for name, value in numbers.items():
-        least = 2 if name == "steps" else 1
+def _check(model: Model, task: str, steps: int, seeds: int, limit: int) -> None:
+    for name, value, least in (("steps", steps, 2), ("seeds", seeds, 1), ("limit", limit, 1)):
         if value < least:
             raise UsageError(f"{name} is {value}, but an analysis needs at least {least}.")
     if task in model.reads and task not in model.denoises:
@@ -201,6 +200,7 @@ def _check(model: Model, task: str, **numbers: int) -> None:
             "`denoisight train`."
         )
     model.task(task, "denoise")
+    grid_of(model, steps)
 
 
 def _few(case: Case, limit: int) -> Case:

@@ -93,17 +93,12 @@ def denoising_curve(
         return _finish(figure, axes, len(curves) > 1)
 
 
-def lines(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str, logarithmic: bool = False
-) -> str:
-    """(x, y) of each arm as a plain line; `logarithmic` is about y, whose values are all positive then."""
+def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
+    """(x, y) of each arm as a plain line."""
     with _style(y_label):
         figure, axes = _canvas(x_label, y_label)
         for (arm, (x, y)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
-            axes.plot(x, y, color=colour, linewidth=1.5, label=arm)
-        if logarithmic:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
+            axes.plot(x, y, color=colour, linewidth=1.5, marker="o", markersize=2.5, label=arm)
         return _finish(figure, axes, len(curves) > 1)
 
 

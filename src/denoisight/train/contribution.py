@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
@@ -55,7 +55,7 @@ class MeasuredLaw(BaseModel):
     shares: tuple[float, ...]
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> MeasuredLaw:
         grid, shares = np.array(self.timesteps), np.array(self.shares)
         if {len(x) for x in (self.timesteps, self.scores, self.spread, self.gains, self.shares)} != {self.steps}:
             raise ValueError("its lists are not as long as there are steps")
@@ -125,7 +125,7 @@ def gains(scores: Float[np.ndarray, " steps"], trivial: float, meaning: Metric) 
     return gained.clip(min=0)
 
 
-def shares(gained: Float[np.ndarray, " steps"], timesteps: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+def shares(gained: Float[np.ndarray, " steps"], timesteps: Int[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
     """Positive and of sum 1: the line through the gains over t where there are any, floored and capped.
 
     A single gain, through which there is no line, stands for itself; without any all shares are equal.
