@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,7 +122,8 @@ class _Sums:
 def _walk_both(
     group: _Group, own: StepScores, fed: StepScores, sums: _Sums, seeds: Sequence[int], sampler: str
 ) -> None:
-    backbone, walk, steps = group.parts.backbone, group.parts.config.walk(sampler), len(own.timesteps)
+    backbone, steps = group.parts.backbone, len(own.timesteps)
+    walk: dict[str, Any] = group.parts.config.walk(sampler)
     cond = backbone.condition(group.images, group.prompts)
     sums.truth.add_(_detail(group.truth, group.valid))
     sums.pixels.add_(3 * group.valid.sum().cpu())
