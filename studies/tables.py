@@ -81,3 +81,54 @@ class Scored:
     def path(self, split: str = "test") -> np.ndarray:
         """Means over images after every step of the longest walk, [seeds, steps]."""
         return np.array([row["scores"][self.task][f"{split}_path"] for row in self.rows], dtype=float)
+
+    def late_loss(self) -> float:
+        """How much worse the last step of the longest walk is than its best one by validation, relative."""
+        best = int((self.judged.better * self.path("val").mean(0)).argmax())
+        path = self.path().mean(0)
+        return float(self.judged.better * (path[best] - path[-1]) / path[best])
+
+
+def draw(study: Study, task: str, runs: Mapping[str, Rows]) -> None:
+    """Every arm's score with its interval, and the curves over denoising steps of those in `study.curves`."""
+    judged = study.judged[task]
+    figure = Figure(figsize=(11, max(3.0, 1.2 + 0.2 * len(runs))), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    for place, (name, rows) in enumerate(runs.items()):
+        middle, low, high = interval(Scored(judged, task, rows).test())
+        colour = COLOURS[name not in study.baselines]
+        left.plot([low, high], [place, place], color=colour, linewidth=1.2)
+        left.plot(middle, place, "o", color=colour, markersize=4)
+    left.set_yticks(range(len(runs)), list(runs), fontsize=7)
+    left.invert_yaxis()
+    left.set_xlabel(f"{task}: test {judged.metric}")
+    left.grid(axis="x", linewidth=0.4)
+    for place, name in enumerate(name for name in study.curves if name in runs):
+        paths, colour = Scored(judged, task, runs[name]).path(), COLOURS[place % len(COLOURS)]
+        steps, dash = np.arange(1, paths.shape[1] + 1), DASHES[place // len(COLOURS)]
+        right.plot(steps, paths.mean(0), color=colour, linewidth=1.3, label=name, linestyle=dash)
+        right.fill_between(steps, paths.min(0), paths.max(0), color=colour, alpha=0.12, linewidth=0)
+    right.set_xlabel(f"denoising step, of {STEPS[-1]}")
+    right.set_ylabel(f"test {judged.metric} (band: least and most of the seeds)")
+    right.grid(linewidth=0.4)
+    if right.get_lines():
+        right.legend(fontsize=7, frameon=False)
+    figure.savefig(study.folder / f"figure-{task}.svg", metadata={"Date": None})
+
+
+def interval(values: np.ndarray, against: np.ndarray | None = None) -> tuple[float, float, float]:
+    """Mean and 95 % bootstrap interval over seeds and images [seeds, images]; of the relative change if `against`.
+
+    Images are the same in all arms and are drawn in common; seeds are drawn for each arm.
+    """
+    draw = np.random.default_rng(0)
+    estimates = []
+    for _ in range(RESAMPLES):
+        images = draw.integers(values.shape[1], size=values.shape[1])
+        own = np.nanmean(values[draw.integers(len(values), size=len(values))][:, images])
+        if against is not None:
+            own = own / np.nanmean(against[draw.integers(len(against), size=len(against))][:, images]) - 1
+        estimates.append(own)
+    low, high = np.quantile(estimates, [0.025, 0.975])
+    middle = np.nanmean(values) if against is None else np.nanmean(values) / np.nanmean(against) - 1
+    return float(middle), float(low), float(high)

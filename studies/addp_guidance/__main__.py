@@ -153,12 +153,12 @@ def write(measured: Mapping[str, Any], folder: Path) -> None:
         "# Words that correct, on hard expressions",
         "",
         *wrap(
-            f"{count['test']} hard expressions of as many test scenes: another thing of the scene shares all words but "
-            f"one; {len(measured['seeds'])} noises each; the embedded model, in one step but where more are said. Weight "
-            f"and kind of negatives are chosen on {count['val']} validation scenes, for each arm. Gain: points of mean "
-            "IoU over the plain answer. Brackets: 95 % bootstrap intervals over items and seeds. Calls: network "
-            "evaluations an item, at most. The oracle sees the truth, to tell when to correct and what: it bounds what a "
-            "person could do. Written by `python -m studies.addp_guidance --table` from `results.json`.",
+            f"{count['test']} hard expressions of as many test scenes: another thing of the scene shares all words "
+            f"but one; {len(measured['seeds'])} noises each; the embedded model, in one step but where more are said. "
+            f"Weight and kind of negatives are chosen on {count['val']} validation scenes, for each arm. Gain: points "
+            "of mean IoU over the plain answer. Brackets: 95 % bootstrap intervals over items and seeds. Calls: "
+            "network evaluations an item, at most. The oracle sees the truth, to tell when to correct and what: it "
+            "bounds what a person could do. Written by `python -m studies.addp_guidance --table` from `results.json`.",
             118,
         ),
         "",

@@ -29,6 +29,10 @@ VERBS = {
     "refer": ("refer:refer", "Segment what a phrase means, and correct the answer in words."),
     "create": ("create:create", "Create images from captions."),
     "evaluate": ("evaluate:evaluate", "Judge a model by a frozen protocol, beside trivial baselines."),
+    "analyze": (
+        "analyze:analyze",
+        "What every denoising step brings: curves, causes of a late loss, how many to take.",
+    ),
     "report": ("report:report", "Write a run folder's report again as one HTML page."),
     "doctor": ("doctor:doctor", "Versions, device, threads, disk, and what is wrong with them."),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..annotations import Annotation, Query, resize_image
@@ -51,6 +52,8 @@ class Options:
     the empty prompt (None: 1 for queries with something to avoid, 0 for others). guide: the noise levels between which
     it acts. negatives: "mean" shares the weight out among what is avoided, "sum" gives it to each. image_guidance: the
     weight towards the image, for networks that edit.
+    stop_at: a noise level in [0, 1); the walk over all its steps is left once the next level is below it (None: the
+    model's own, 0: never).
     """
 
     steps: int | None = None
@@ -68,6 +71,7 @@ class Options:
     guide: tuple[float, float] = (0.0, 1.0)
     negatives: str = "mean"
     image_guidance: float = 0.0
+    stop_at: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "ensemble", "batch"):
@@ -85,6 +89,10 @@ class Options:
         if not 0 <= low < high <= 1:
             raise UsageError(f"guide is from {low} to {high}; give two noise levels in [0, 1], the lower one first.")
         pick(SHARES, self.negatives, "way to weigh negatives")
+        if self.stop_at is not None and not 0 <= self.stop_at < 1:
+            raise UsageError(
+                f"stop_at is {self.stop_at}; give a noise level of at least 0, which never stops, below 1."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +149,10 @@ class Model:
         own = {entry.name: entry.steps for entry in self.parts.config.denoises}
         return own.get(task) or self.parts.config.steps
 
+    def stop_at(self, task: str) -> float:
+        """The noise level at which it leaves its walk for a task where nobody says; 0 where it takes every step."""
+        return {entry.name: entry.stop_at for entry in self.parts.config.denoises}.get(task) or 0.0
+
     def to(self, device: str | torch.device = "auto", dtype: str = "fp32") -> Model:
         """Move to a device and precision ("fp32", "bf16", "fp16"), in place."""
         place, precision = pick_device(str(device)), pick(DTYPES, dtype, "precision")
@@ -186,6 +198,7 @@ class Model:
         guide: tuple[float, float] = (0.0, 1.0),
         negatives: str = "mean",
         image_guidance: float = 0.0,
+        stop_at: float | None = None,
     ) -> Any:
         """One `Prediction` for one image, a list for a list; `Options` says what the keywords mean.
 
@@ -194,7 +207,7 @@ class Model:
         """
         options = Options(
             steps, ensemble, res, route, seed, batch, sampler, match_input_resolution, trajectory,
-            ensemble_method, latents, guidance, guide, negatives, image_guidance,
+            ensemble_method, latents, guidance, guide, negatives, image_guidance, stop_at,
         )  # fmt: skip
         if isinstance(images, ImageLike):
             return next(self.stream([as_query(images, 0, prompt, avoid)], task, options))
@@ -204,7 +217,7 @@ class Model:
     @torch.no_grad()
     def look(self, queries: Sequence[Query], res: int | None = None) -> Look:
         """Images encoded once, for several questions; of one size after fitting to `res`, as in `Options`."""
-        images = self._images(queries, self.parts.config.resolution if res is None else res)
+        images = self.images(queries, self.parts.config.resolution if res is None else res)
         return Look(images, self.parts.backbone.see(images))
 
     def ask(self, query: Query, task: str, options: Options, look: Look) -> Prediction:
@@ -231,19 +244,22 @@ class Model:
         steps = (options.steps or self.steps(task.name)) if way == "denoise" else 1
         longest = config.resolution if options.res is None else options.res
         members = options.ensemble if way == "denoise" else 1
+        if options.stop_at is None:
+            options = replace(options, stop_at=self.stop_at(task.name))
         settings: dict[str, str | int | float] = {"route": way, "steps": steps, "ensemble": members}
         settings |= {"seed": options.seed, "res": longest}
         if way == "denoise":
+            settings |= {"stop_at": options.stop_at} if options.stop_at else {}
             self._check(queries, task, options)
         elif options.guidance or options.image_guidance or any(query.avoid for query in queries):
             raise UsageError(f"{task.name!r} is read out in one pass, which words cannot steer; leave guidance out.")
         done: dict[int, Prediction] = {}
-        for indices in self._groups(queries, longest, options.batch):
+        for indices in self.groups(queries, longest, options.batch):
             group = [queries[i] for i in indices]
             if way == "denoise":
                 answers = self._denoise(group, look or self.look(group, longest), task, steps, options)
             else:
-                answers = self._read(self._images(group, longest), task)
+                answers = self._read(self.images(group, longest), task)
             for i, answer in zip(indices, answers, strict=True):
                 size = queries[i].size if options.match_input_resolution else answer.reading.annotation.size
                 steered = told(queries[i], options) if way == "denoise" else {}
@@ -277,14 +293,16 @@ class Model:
             check(query, task, options, self.parts.backbone)
         self.parts.backbone.text.check([task.instruct(words) for q in queries for words in (q.text, *q.avoid)])
 
-    def _groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[list[int]]:
+    def groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[list[int]]:
+        """Places of queries that are worked on at one size, at most `batch` together."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, query in enumerate(queries):
             by_size[self.parts.backbone.fitting_size(*query.size, longest)].append(i)
         for indices in by_size.values():
             yield from (indices[i : i + batch] for i in range(0, len(indices), batch))
 
-    def _images(self, queries: Sequence[Query], longest: int) -> Tensor:
+    def images(self, queries: Sequence[Query], longest: int) -> Float[Tensor, "b 3 h w"]:
+        """The pictures of queries of one group as the network takes them, in [0, 1]."""
         backbone = self.parts.backbone
         images = torch.stack([backbone.fit(query.image, longest) for query in queries])
         return images.to(backbone.device, next(backbone.parameters()).dtype)
@@ -305,6 +323,7 @@ class Model:
             denoiser=steer(backbone, cond, queries, task, options),
             **self.parts.config.walk(options.sampler),
             start=start,
+            stop_at=options.stop_at or 0.0,
         ):
             kept = [*kept, step] if options.trajectory else [step]
         if not kept[-1].clean.isfinite().all():

@@ -70,7 +70,7 @@ def judge(
     baselines. Raises `UsageError` for a task that the protocol or the model lacks, `DataError` where the images are
     not found, `ProtocolError` for a part of them, `MissingExtraError` for a task whose scores need another package.
     """
-    cases, notes = _cases(model, name, protocol, task, data, split)
+    cases, notes = find_cases(model, name, protocol, task, data, split)
     results: list[Result] = []
     rivals: set[str] = set()
     for case in cases:
@@ -86,7 +86,7 @@ def judge(
             seed=options.seed,
             limit=limit,
             partial=partial,
-            progress=_progress(asked, quiet),
+            progress=progress_bar(asked, quiet),
         )
     return Judged(model, cases, Results(results=tuple(results)), frozenset(rivals), options, notes)
 
@@ -100,20 +100,22 @@ def predictor(model: Model, task: str, options: Options) -> Predictor:
     return answer
 
 
-def _settings(model: Model, task: str, options: Options) -> dict[str, str | int]:
+def _settings(model: Model, task: str, options: Options) -> dict[str, str | int | float]:
     """What stands beside every score of the model."""
     config = model.parts.config
     _, way = model.task(task, options.route)
+    stop_at = model.stop_at(task) if options.stop_at is None else options.stop_at
     return {
         "route": way,
         "steps": (options.steps or model.steps(task)) if way == "denoise" else 1,
         "ensemble": options.ensemble,
         "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
         "resolution": config.resolution if options.res is None else options.res,
+        **({"stop_at": stop_at} if stop_at and way == "denoise" else {}),
     }
 
 
-def _cases(
+def find_cases(
     model: Model, name: str, protocol: str, task: str, data: str, split: str
 ) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """The cases that were asked for; of "all", those that can be judged, and notes on the others."""
@@ -194,5 +196,6 @@ def _data_of_run(name: str) -> str:
     return str(read_yaml(config).get("data", "")) if config.exists() else ""
 
 
-def _progress(label: str, quiet: bool) -> Callable[[Sequence[Any]], Any]:
+def progress_bar(label: str, quiet: bool) -> Callable[[Sequence[Any]], Any]:
+    """Wraps a list of batches; silent where `quiet`, and where nobody watches a terminal."""
     return lambda chunks: tqdm(chunks, desc=label, disable=quiet or None, leave=False)
