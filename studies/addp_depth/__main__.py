@@ -8,13 +8,11 @@ same number of network evaluations. `--quick` trains two arms of one seed for a 
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import replace
 from pathlib import Path
 
-from studies.arms import Arm, Judged, Study, run
-from studies.scenes32 import scenes
-from studies.tables import write
+from studies.aligned import command
+from studies.arms import Arm, Judged, Study
+from studies.scenes import scenes
 
 HERE = Path(__file__).parent
 UNITS = 3 * 360
@@ -105,32 +103,12 @@ STUDY = Study(
 ABOUT = f"""
 # Depth by denoising, aligned with perception
 
-Networks of 5.1 million weights from nothing on 8,192 procedural scenes of 32 x 32 pixels: {UNITS // 3} steps of 64
-images or, with a pass of the averaged network for an on-policy corruption, {UNITS // 4}, which is the same number of
-network evaluations. Names: kind of prediction, law over timesteps (10 % of it uniform), corruption of truths. Written
-from `results.jsonl` by `python -m studies.addp_depth --table`.
+Networks of 5.1 million weights from nothing on 8,192 procedural scenes of 32 x 32 pixels: {UNITS // 3} steps of
+64 images or, with a pass of the averaged network for an on-policy corruption, {UNITS // 4}, which is the same
+number of network evaluations. Names: kind of prediction, law over timesteps (10 % of it uniform), corruption of
+truths. Written from `results.jsonl` by `python -m studies.addp_depth --table`.
 """
 
 
-def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__)
-    flags.add_argument("--quick", action="store_true")
-    flags.add_argument("--table", action="store_true", help="only write README.md from results.jsonl")
-    flags.add_argument("--jobs", type=int)
-    asked = flags.parse_args()
-    study = quick() if asked.quick else STUDY
-    if not asked.table:
-        run(study, scenes(512 if asked.quick else 8192), asked.jobs)
-    write(study, ABOUT)
-
-
-def quick() -> Study:
-    """Two arms of one seed at a tenth of the budget: whether it runs, and no result."""
-    folder = Path("runs/studies/addp_depth-quick")
-    folder.mkdir(parents=True, exist_ok=True)
-    arms = (arm("x0"), arm("x0", "ramp", "on-policy"))
-    return replace(STUDY, folder=folder, arms=arms, seeds=(0,), units=UNITS // 10, val=32, test=64)
-
-
 if __name__ == "__main__":
-    main()
+    command(STUDY, ABOUT, lambda quick: scenes(512 if quick else 8192))
