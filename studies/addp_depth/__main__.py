@@ -36,44 +36,46 @@ def arm(
     return Arm(", ".join(words), changes, 4 if "on-policy" in kinds else 3)
 
 
-GRID = tuple(
-    arm(predicts, law, kinds)
-    for predicts in ("x0", "v", "eps")
-    for law, kinds in (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
-)
-PAPER = tuple(
-    arm(predicts, law, kinds)
-    for predicts in ("x0", "v", "eps")
-    for law, kinds in (("ct2", ""), ("uniform", "blur"), ("ct2", "blur"))
-)
-LAWS = (
-    *(arm("v", law) for law in ("ct", "native", "converted", "logit-normal", "mode-shifted")),
-    *(arm("x0", law) for law in ("ct", "converted")),
+def grid(predicts: str, **how: str) -> tuple[Arm, ...]:
+    """Baseline, sampling, augmentation, both."""
+    pairs = (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
+    return tuple(arm(predicts, law, kinds, **how) for law, kinds in pairs)
+
+
+def paper(predicts: str) -> tuple[Arm, ...]:
+    """Sampling and augmentation as the paper words them: the square of the contribution, Gaussian blur."""
+    return tuple(arm(predicts, law, kinds) for law, kinds in (("ct2", ""), ("uniform", "blur"), ("ct2", "blur")))
+
+
+def scaled(predicts: str) -> tuple[Arm, ...]:
+    """Laws as weights of the loss, among them those whose authors use them so."""
+    return tuple(arm(predicts, law, by="scaling", name="scaling") for law in ("ramp", "min-snr", "p2"))
+
+
+X0 = (
+    *grid("x0"),
     arm("x0", "ct", "on-policy"),
-)
-SCALED = (
-    *(arm("v", law, by="scaling", name="scaling") for law in ("ramp", "ct", "min-snr", "p2")),
-    arm("x0", "ramp", by="scaling", name="scaling"),
-)
-CORRUPTIONS = (
-    *(arm("x0", "ramp", kinds) for kinds in ("blur", "drift", "blur,drift", "on-policy-exact")),
-    arm("v", "ramp", "on-policy-exact"),
-)
-VARIANTS = (
+    arm("x0", "ct"),
     arm("x0", "ramp", "on-policy", name="constant", strength_by="constant"),
     arm("x0", "ramp", "on-policy", name="t/T", strength_by="time"),
-    arm("v", "ramp", "on-policy", name="constant", strength_by="constant"),
-    arm("x0", "ramp", "on-policy", name="naive", target="naive"),
-    arm("x0", "ramp", "blur", name="constant", strength_by="constant"),
-    arm("x0", "ramp", "blur", name="naive", target="naive"),
+    arm("x0", "ramp", "on-policy-exact"),
+    *(arm("x0", "ramp", kinds) for kinds in ("blur", "drift", "blur,drift")),
+    *paper("x0"),
+    *scaled("x0"),
     arm("x0", "ramp", name="perturbed", perturb=0.1),
+    arm("x0", "ramp", "on-policy", name="naive", target="naive"),
+    arm("x0", "ramp", "blur", name="naive", target="naive"),
+    arm("x0", "ramp", "blur", name="constant", strength_by="constant"),
+    *(arm("x0", law) for law in ("converted", "logit-normal", "mode-shifted")),
+)
+V = (
+    *grid("v"),
+    arm("v", "ramp", "on-policy-exact"),
+    *paper("v"),
+    *scaled("v"),
+    *(arm("v", law) for law in ("ct", "native", "converted", "logit-normal")),
     arm("v", "ramp", name="perturbed", perturb=0.1),
 )
-FLOW = tuple(
-    arm("flow", law, kinds, schedule="flow")
-    for law, kinds in (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
-)
-
 
 STUDY = Study(
     folder=HERE,
@@ -93,11 +95,11 @@ STUDY = Study(
         "threads": 1,
         "precision": "bf16",
     },
-    arms=(*GRID, *FLOW, *PAPER, *LAWS, *SCALED, *CORRUPTIONS, *VARIANTS),
+    arms=(*X0, *grid("flow", schedule="flow"), *V, *grid("eps")),
     judged={"depth": Judged("abs_rel", -1)},
     units=UNITS,
     baselines=tuple(f"{predicts}, uniform" for predicts in ("x0", "v", "eps", "flow")),
-    curves=tuple(arm.name for arm in GRID),
+    curves=tuple(arm.name for kind in ("x0", "v", "flow") for arm in grid(kind)),
 )
 
 ABOUT = f"""
