@@ -13,9 +13,13 @@ from ..metrics.tally import percentiles
 from .results import Score
 from .steps import StepScores
 
+MOST_LOST = 0.02
+"""What may be lost of the best score, in shares of it: few images could not tell larger losses from none."""
+
 RULE = (
-    "The fewest evaluations whose score is not worse than the best one's: the 95 % interval of their difference, from "
-    "a paired bootstrap over images and seeds, reaches zero; of equally many, the better score."
+    "The fewest evaluations that are not worse than the best: the 95 % interval of the difference, from a paired "
+    f"bootstrap over images and seeds, reaches zero, and at most {MOST_LOST:.0%} of the best score is lost; of equally "
+    "many, the better score."
 )
 
 
@@ -61,7 +65,8 @@ def stops(walks: Sequence[StepScores], metric: str, sign: float, num_timesteps: 
 
 def recommend(candidates: Sequence[Stop]) -> Stop:
     """By `RULE`."""
-    return next(stop for stop in candidates if stop.behind.low is None or stop.behind.low <= 0)
+    most = MOST_LOST * abs(min(stop.badness for stop in candidates))
+    return next(stop for stop in candidates if (stop.behind.low or 0) <= 0 and (stop.behind.value or 0) <= most)
 
 
 def difference(one: float, draws: Float[Tensor, " r"], other: float, others: Float[Tensor, " r"]) -> Score:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,7 @@ from ..diffusion.timesteps import contributions
 from ..evaluate.results import Score
 from ..report.curves import denoising_curve, lines
 from ..report.page import Page, Plot
-from ..report.panels import Panels, Row, choose, panel_legends, strip_row
+from ..report.panels import Panels, choose, panel_legends, strip_row
 from ..report.tables import ARROWS, Better, Cell, Table, format_score
 from .analysis import Analysis, Stopping
 from .analyze import Analysed
@@ -99,7 +98,6 @@ def _candidates_table(analysis: Analysis) -> Table:
     fewest: dict[int, Stopping] = {}
     for stop in analysis.candidates:
         fewest.setdefault(stop.taken, stop)
-    shown = [stop for stop in fewest.values()][:CANDIDATES]
     rows = tuple(
         (
             Cell(_words(stop), "recommended" if stop == analysis.recommended else ""),
@@ -107,7 +105,7 @@ def _candidates_table(analysis: Analysis) -> Table:
             Cell(f"{stop.score:.4g}", best=stop == analysis.recommended),
             _cell(stop.behind),
         )
-        for stop in shown
+        for stop in list(fewest.values())[:CANDIDATES]
     )
     columns = ("", "evaluations", _heading(analysis, analysis.metric), "behind the best")
     return Table("The best walk for each number of evaluations", columns, rows, analysis.rule)
@@ -217,12 +215,8 @@ def _strips(analysed: Analysed) -> Panels:
         words = f' "{answer.query.text}"' if protocol.truth in sample.phrases else ""
         caption = f"{kind}: {key}{words}, {metric} {last[key]:.3f} after the last step"
         rows.append(strip_row(caption, sample.image, truth, stages, protocol.alignment))
-    return _panels(rows, [sample.truths[protocol.truth] for sample in samples])
-
-
-def _panels(rows: list[Row], truths: Sequence) -> Panels:
-    legends = {name: entries for name, entries in panel_legends(truths).items() if name != "error"}
-    return Panels("Estimates along the walk", tuple(rows), legends)
+    drawn = panel_legends([sample.truths[protocol.truth] for sample in samples])["truth, prediction"]
+    return Panels("Estimates along the walk", tuple(rows), {"truth, estimates": drawn})
 
 
 def _shown(steps: int) -> list[int]:

@@ -6,7 +6,8 @@ import torch
 
 from denoisight.errors import DataError
 from denoisight.evaluate.causes import separate
-from denoisight.evaluate.recommend import difference, recommend, stops
+from denoisight.evaluate.recommend import Stop, difference, recommend, stops
+from denoisight.evaluate.results import Score
 from denoisight.evaluate.run import count
 from denoisight.evaluate.steps import StepScores, grid_of, score_steps
 from denoisight.metrics.tally import Tally
@@ -90,6 +91,14 @@ def test_the_fewest_evaluations_that_are_not_worse_are_recommended(curve):
     assert (recommend(stops(noisy, "abs_rel", 1.0, 1000)).taken) == 1
     ends = [curve([0.5]), curve([0.5, 0.1])]
     assert recommend(stops(ends, "abs_rel", 1.0, 1000)).stop_at == 0.0
+
+
+def test_a_loss_that_few_images_cannot_tell_from_none_is_still_too_large():
+    unsure = Stop(2, 1, 0.749, 0.105, Score(value=0.005, low=-0.01, high=0.02))
+    little = Stop(4, 2, 0.624, 0.1015, Score(value=0.0015, low=-0.01, high=0.01))
+    best = Stop(4, 4, 0.0, 0.1, Score(value=0.0, low=0.0, high=0.0))
+    assert recommend([unsure, little, best]) is little
+    assert recommend([unsure, best]) is best
 
 
 def test_equal_first_steps_are_told_as_the_shortest_walk(curve):
