@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,6 +84,8 @@ def run(study: Study, data: Path, jobs: int | None = None) -> None:
     with ProcessPoolExecutor(jobs or os.cpu_count(), spawn, _one_thread) as pool:
         running = [pool.submit(train_and_score, study, arm, seed, data) for arm, seed in missing]
         for finished in as_completed(running):
+            if finished.exception():
+                pool.shutdown(wait=False, cancel_futures=True)
             row = finished.result()
             with study.results.open("a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -126,31 +128,29 @@ def score_split(
     """By image: the metric of each number of steps, and [images, steps] of every step of the longest walk."""
     from denoisight.data.open import open_data, subset
     from denoisight.evaluate.own import own
-    from denoisight.evaluate.run import count_image, scores_of
+    from denoisight.evaluate.steps import score_steps
     from denoisight.predict.model import Options
     from denoisight.tasks import make_tasks
-    from denoisight.tasks.instruct import INSTRUCT, paraphrase
 
-    truth = make_tasks([task], ("any",))[0].truth
-    reader = open_data(str(data), split, (truth,))
+    reader = open_data(str(data), split, (make_tasks([task], ("any",))[0].truth,))
     reader = subset(reader, min(count, len(reader)))
-    protocol = own(reader, task, split)
-    samples = [reader[i] for i in range(len(reader))]
-    queries = [sample.asked(truth) for sample in samples]
-    if study.instructed:
-        queries = [replace(query, text=paraphrase(task, query.text, i)) for i, query in enumerate(queries)]
-    finals, path = {}, np.zeros(0)
-    for steps in STEPS:
-        options = Options(steps=steps, trajectory=steps == STEPS[-1], batch=64)
-        rows = []
-        asked = model.stream(queries, INSTRUCT if study.instructed else task, options)
-        for sample, answer in zip(samples, asked, strict=True):
-            stages = answer.trajectory or (answer.annotation,)
-            counted = [count_image(stage, sample, protocol) for stage in stages]
-            rows.append([float(scores_of(protocol)(counts)[metric]) for counts in counted])
-        path = np.array(rows)
-        finals[str(steps)] = path[:, -1]
-    return finals, path
+    protocol, asked = own(reader, task, split), Instructed(model) if study.instructed else model
+    walks = {n: score_steps(asked, protocol, reader, steps=n, options=Options(batch=64)) for n in STEPS}
+    paths = {n: walk.per_image(metric)[0] for n, walk in walks.items()}
+    return {str(n): path[:, -1] for n, path in paths.items()}, paths[STEPS[-1]]
+
+
+class Instructed:
+    """A model that is asked for its tasks by templates, another one for every image in turn."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.parts = model, model.parts
+
+    def stream(self, queries: Sequence[Any], task: str, options: Any) -> Iterator[Any]:
+        from denoisight.tasks.instruct import INSTRUCT, paraphrase
+
+        said = [replace(query, text=paraphrase(task, query.text, i)) for i, query in enumerate(queries)]
+        return self.model.stream(said, INSTRUCT, options)
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from studies.arms import STEPS, Judged, Study
 
 RESAMPLES = 2000
