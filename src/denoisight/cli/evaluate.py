@@ -23,6 +23,7 @@ def evaluate(
     ensemble: int = 1,
     res: int | None = None,
     route: Literal["denoise", "readout"] | None = None,
+    phrasing: str = "",
     seed: int = 0,
     batch: int = 16,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
@@ -50,6 +51,8 @@ def evaluate(
     out
         Folder for results.json, per_image.csv and report.html (default: evaluation/PROTOCOL in the run folder,
         else runs/evaluation/...).
+    phrasing
+        Ask in free words, by the number of a paraphrase, from 0, or "random": of models that follow instructions.
     limit
         Judge the first images only; needs --partial, and the result says so.
     partial
@@ -74,6 +77,7 @@ def evaluate(
         data=data,
         split=split,
         options=Options(steps, ensemble, res, route, seed, batch),
+        phrasing=phrasing,
         limit=limit,
         partial=partial,
         quiet=quiet,
@@ -81,7 +85,8 @@ def evaluate(
     for note in judged.notes:
         log.info("%s", note)
     run = Path(model) if Path(model).is_dir() else Path("runs") / model
-    folder = out or run / "evaluation" / (protocol or f"own-{split}").replace("/", "-")
+    asked = f"-phrasing-{phrasing}" if phrasing else ""
+    folder = out or run / "evaluation" / ((protocol or f"own-{split}").replace("/", "-") + asked)
     judged.results.write(folder)
     write_page(folder / "report.html", evaluation_page(judged, " ".join(["denoisight", *sys.argv[1:]])))
     if json_:

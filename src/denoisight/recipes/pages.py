@@ -20,7 +20,7 @@ from ..report.panels import Panels, choose, panel_legends, panel_row
 from ..report.tables import format_score, score_tables
 from ..train.validate import CHOOSE_BY
 from .base import read_yaml
-from .judge import Case, Judged, judge
+from .judge import Case, Judged, ask, judge
 
 CURVE_IMAGES = 32
 """How many images the curve over denoising steps is made from."""
@@ -124,7 +124,9 @@ def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
     return out
 
 
-def denoising_scores(model: Model, case: Case, options: Options, steps: int, images: int) -> np.ndarray:
+def denoising_scores(
+    model: Model, case: Case, options: Options, steps: int, images: int, phrasing: str = ""
+) -> np.ndarray:
     """The deciding score of the clean estimate after each step, [images, steps]."""
     task = case.protocol.task
     metric = CHOOSE_BY[task][0]
@@ -132,7 +134,7 @@ def denoising_scores(model: Model, case: Case, options: Options, steps: int, ima
     asked = replace(options, steps=steps, route="denoise", trajectory=True, ensemble=1)
     rows = []
     queries = [sample.asked(case.protocol.truth) for sample in samples]
-    for sample, prediction in zip(samples, model.stream(queries, task, asked), strict=True):
+    for sample, prediction in zip(samples, ask(model, queries, task, asked, phrasing), strict=True):
         counted = [count_image(stage, sample, case.protocol) for stage in prediction.trajectory]
         rows.append([float(scores_of(case.protocol)(counts)[metric]) for counts in counted])
     return np.array(rows)
@@ -145,7 +147,7 @@ def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
         return ()
     metric, sign = CHOOSE_BY[task]
     steps = max(8, judged.model.steps(task))
-    scores = denoising_scores(judged.model, case, judged.options, steps, CURVE_IMAGES)
+    scores = denoising_scores(judged.model, case, judged.options, steps, CURVE_IMAGES, judged.phrasing)
     svg = denoising_curve({judged.model.name: scores}, metric, "lower" if sign > 0 else "higher")
     return (
         Plot(
@@ -168,9 +170,8 @@ def _panels(judged: Judged, case: Case, result: Result, title: str) -> Panels:
         keys = getattr(chosen, kind)
         samples = [case.reader[index[key]] for key in keys]
         queries = [sample.asked(case.protocol.truth) for sample in samples]
-        for sample, query, answer in zip(
-            samples, queries, judged.model.stream(queries, task, judged.options), strict=True
-        ):
+        answers = ask(judged.model, queries, task, judged.options, judged.phrasing)
+        for sample, query, answer in zip(samples, queries, answers, strict=True):
             truth = sample.truths[case.protocol.truth]
             truths.append(truth)
             words = f' "{query.text}"' if case.protocol.truth in sample.phrases else ""
