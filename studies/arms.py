@@ -12,9 +12,10 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,27 +131,15 @@ def score_split(
     from denoisight.evaluate.own import own
     from denoisight.evaluate.steps import score_steps
     from denoisight.predict.model import Options
+    from denoisight.recipes.judge import RANDOM, ask
     from denoisight.tasks import make_tasks
 
     reader = open_data(str(data), split, (make_tasks([task], ("any",))[0].truth,))
     reader = subset(reader, min(count, len(reader)))
-    protocol, asked = own(reader, task, split), Instructed(model) if study.instructed else model
-    walks = {n: score_steps(asked, protocol, reader, steps=n, options=Options(batch=64)) for n in STEPS}
+    protocol, stream = own(reader, task, split), partial(ask, model, phrasing=RANDOM if study.instructed else "")
+    walks = {n: score_steps(model, protocol, reader, steps=n, options=Options(batch=64), stream=stream) for n in STEPS}
     paths = {n: walk.per_image(metric)[0] for n, walk in walks.items()}
     return {str(n): path[:, -1] for n, path in paths.items()}, paths[STEPS[-1]]
-
-
-class Instructed:
-    """A model that is asked for its tasks by templates, another one for every image in turn."""
-
-    def __init__(self, model: Any) -> None:
-        self.model, self.parts = model, model.parts
-
-    def stream(self, queries: Sequence[Any], task: str, options: Any) -> Iterator[Any]:
-        from denoisight.tasks.instruct import INSTRUCT, paraphrase
-
-        said = [replace(query, text=paraphrase(task, query.text, i)) for i, query in enumerate(queries)]
-        return self.model.stream(said, INSTRUCT, options)
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:

@@ -16,6 +16,7 @@ from denoisight.codecs import Codec
 from denoisight.codecs.affine import Affine
 from denoisight.codecs.binary import Binary
 from denoisight.codecs.boxes import CentreBoxes
+from denoisight.codecs.frames import PAINTS, Frames
 from denoisight.codecs.paint import Paint
 from denoisight.codecs.palette import Palette
 from denoisight.codecs.ratio import Ratio
@@ -412,37 +413,139 @@ def boxes_of(*corners: tuple[float, float, float, float], size: tuple[int, int] 
 
 
 THREE = boxes_of((4, 6, 20, 30), (30, 10, 60, 50), (40, 20, 48, 28))
+every_box_codec = pytest.mark.parametrize("codec", [CentreBoxes(), Frames()], ids=["centres", "frames"])
 
 
+@every_box_codec
 @pytest.mark.parametrize("spoil", [0.0, 0.05])
-def test_boxes_come_back_alone_overlapping_and_noisy(spoil):
-    canvas = CentreBoxes().encode(THREE, IMAGE)
+def test_boxes_come_back_alone_overlapping_and_noisy(codec, spoil):
+    canvas = codec.encode(THREE, IMAGE)
     assert canvas.pixels.abs().max() <= 1 and canvas.valid.all()
-    read = CentreBoxes().decode(canvas.pixels + spoil * noise(1, 3, 64, 64), IMAGE)
+    read = codec.decode(canvas.pixels + spoil * noise(1, 3, 64, 64), IMAGE)
     assert read.valid.all() and read.image_size == (64, 64)
     iou = box_iou(read.xyxy, THREE.xyxy)
     assert len(read.ids) == 3 and iou.amax(0).min() > 0.75
     assert read.scores.diff().max() <= 0 and read.scores.min() > 0.3
 
 
-def test_batched_boxes_are_coded_as_alone():
+@every_box_codec
+def test_batched_boxes_are_coded_as_alone(codec):
     two = boxes_of((1, 1, 9, 13), (20, 30, 64, 64))
     batch = stack([THREE, two])
     images = IMAGE.expand(2, -1, -1, -1)
-    pixels = CentreBoxes().encode(batch, images).pixels
-    assert torch.equal(pixels[1], CentreBoxes().encode(two, IMAGE).pixels)
-    read = CentreBoxes().decode(pixels, images)
+    pixels = codec.encode(batch, images).pixels
+    assert torch.equal(pixels[1], codec.encode(two, IMAGE).pixels)
+    read = codec.decode(pixels, images)
     assert read.valid.sum(1).tolist() == [3, 2]
-    alone = CentreBoxes().decode(pixels[1], IMAGE)
+    alone = codec.decode(pixels[1], IMAGE)
     assert torch.equal(read[1].xyxy[read[1].valid], alone.xyxy)
 
 
-def test_no_box_and_pure_noise_are_read_too():
-    empty = CentreBoxes().encode(boxes_of(), IMAGE).pixels
-    assert empty[0].max() == -1 and len(CentreBoxes().decode(empty, IMAGE).ids) == 0
-    many = CentreBoxes(most=7).decode(3 * noise(2, 3, 64, 64), IMAGE)
+@every_box_codec
+def test_no_box_and_pure_noise_are_read_too(codec):
+    empty = codec.encode(boxes_of(), IMAGE).pixels
+    assert len(codec.decode(empty, IMAGE).ids) == 0
+    many = replace(codec, most=7).decode(3 * noise(2, 3, 64, 64), IMAGE)
     assert 0 < len(many.ids) <= 7 and torch.isfinite(many.xyxy).all()
     assert (many.xyxy[:, 2:] > many.xyxy[:, :2]).all() and many.xyxy.min() >= 0 and many.xyxy.max() <= 64
+
+
+@every_box_codec
+def test_flipped_boxes_come_back_flipped(codec):
+    straight, flipped = (
+        codec.decode(codec.encode(boxes, image).pixels, image)
+        for boxes, image in ((THREE, IMAGE), (THREE.flip(), IMAGE.flip(-1)))
+    )
+    assert box_iou(flipped.xyxy, straight.flip().xyxy).amax(1).min() > 0.99
+
+
+def test_no_box_is_drawn_as_no_peak_and_as_the_image_itself():
+    assert CentreBoxes().encode(boxes_of(), IMAGE).pixels[0].max() == -1
+    assert torch.equal(Frames().encode(boxes_of(), IMAGE).pixels, IMAGE * 2 - 1)
+
+
+# ---- frames ----
+
+
+def frames_read(boxes: Boxes, image: torch.Tensor = IMAGE, codec: Frames = Frames()) -> Boxes:  # noqa: B008
+    return codec.decode(codec.encode(boxes, image).pixels, image)
+
+
+def test_frames_leave_the_image_inside_and_outside():
+    pixels = Frames().encode(boxes_of((10, 10, 30, 40)), IMAGE).pixels
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[10:40, 10:30] = True
+    inside[13:37, 13:27] = False
+    assert torch.equal(pixels[:, ~inside], (IMAGE * 2 - 1)[:, ~inside])
+    assert pixels[:, inside].T.unique(dim=0).tolist() == [list(PAINTS[0])]
+
+
+CROWDED = {
+    "crossing": ((4, 4, 40, 30), (20, 16, 60, 60)),
+    "nested": ((4, 4, 60, 60), (12, 12, 50, 50), (20, 20, 40, 40)),
+    "side by side": ((4, 4, 20, 20), (20, 4, 36, 20), (36, 4, 52, 20)),
+    "sharing a corner": ((4, 4, 60, 60), (4, 4, 30, 30)),
+    "crossed by a chain": ((2, 20, 62, 44), (8, 10, 20, 54), (26, 10, 38, 54), (44, 10, 56, 54)),
+}
+
+
+@pytest.mark.parametrize("corners", CROWDED.values(), ids=CROWDED)
+def test_crowded_frames_can_be_told_apart(corners):
+    truth = boxes_of(*corners)
+    read = frames_read(truth)
+    assert len(read.ids) == len(corners)
+    assert box_iou(truth.xyxy, read.xyxy).amax(1).min() > 0.85
+
+
+def test_boxes_far_from_each_other_share_the_first_paint():
+    pixels = Frames().encode(boxes_of((2, 2, 20, 20), (40, 2, 60, 20), (2, 40, 20, 60)), IMAGE * 0).pixels
+    assert {tuple(colour) for colour in pixels.flatten(1).T.tolist()} == {PAINTS[0], (-1.0, -1.0, -1.0)}
+
+
+def test_a_box_of_the_paints_own_colour_is_no_frame_and_hides_one():
+    """What no reading by colour can know."""
+    magenta = (torch.tensor(PAINTS[0])[:, None, None].expand(3, 64, 64) + 1) / 2
+    assert len(Frames().decode(magenta * 2 - 1, magenta).ids) == 0
+    assert len(frames_read(boxes_of((10, 10, 30, 40)), magenta).ids) == 0
+
+
+def test_less_of_a_frame_is_less_sure_and_a_third_of_one_is_none():
+    truth = boxes_of((10, 10, 50, 50))
+    pixels = Frames().encode(truth, IMAGE).pixels
+    gaps = pixels.clone()
+    gaps[:, 14:20, 10:13] = (IMAGE * 2 - 1)[:, 14:20, 10:13]
+    whole, less = (Frames().decode(p, IMAGE) for p in (pixels, gaps))
+    assert whole.scores.tolist() == [1.0] and 0.9 < float(less.scores) < 1
+    assert torch.equal(whole.xyxy, truth.xyxy) and torch.equal(less.xyxy, truth.xyxy)
+    half = torch.where(torch.arange(64)[:, None] + torch.arange(64) < 48, pixels, IMAGE * 2 - 1)
+    assert len(Frames().decode(half, IMAGE).ids) == 0
+
+
+@given(sides=st.tuples(st.floats(-3, 60), st.floats(-3, 60), st.floats(0, 40), st.floats(0, 40)))
+def test_a_box_of_any_size_is_drawn_within_the_picture(sides):
+    x, y, w, h = sides
+    pixels = Frames().encode(boxes_of((x, y, x + w, y + h)), IMAGE).pixels
+    assert (pixels != IMAGE * 2 - 1).any()
+    read = Frames().decode(pixels, IMAGE)
+    assert len(read.ids) <= 1
+    if w > 6 and h > 6 and min(x, y) >= 0 and max(x + w, y + h) <= 64:
+        assert (read.xyxy - torch.tensor([x, y, x + w, y + h])).abs().max() <= 0.5
+
+
+def test_frames_are_as_wide_as_the_picture_is_large():
+    small, large = (
+        Frames().encode(boxes_of((2, 2, 20, 20), size=s), draw(0, 3, *s)).pixels for s in ((24, 48), (96, 64))
+    )
+    row = torch.tensor(PAINTS[0])[:, None]
+    assert [int((p[:, 10] == row).all(0).sum()) for p in (small, large)] == [4, 8]
+
+
+def test_the_default_frames_are_those_that_the_study_found():
+    found = json.loads((Path(__file__).parents[2] / "studies" / "frames" / "results.json").read_text())
+    default = found["scores"]["thickness 1/24"]
+    assert Frames().margin == found["best_margin"] and Frames().thickness == 1 / 24
+    assert default == found["scores"][f"margin {found['best_margin']:g}"] == found["scores"]["paints 6"]
+    assert default["as drawn"]["f1"] > 0.98 and default["noise 0.1"]["f1"] > 0.98
 
 
 # ---- palette ----

@@ -37,8 +37,8 @@ SCHEDULER = {
 """That of Marigold v1-1."""
 
 
-def stock_folder(folder: Path, kind: str, tiny_vae: bool = False, **scheduler: Any) -> Path:
-    """Random weights, large enough that outputs vary over the picture."""
+def stock_folder(folder: Path, kind: str, tiny_vae: bool = False, length: int = 12, **scheduler: Any) -> Path:
+    """Random weights, large enough that outputs vary over the picture; prompts of `length` letters and marks."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -58,7 +58,7 @@ def stock_folder(folder: Path, kind: str, tiny_vae: bool = False, **scheduler: A
         clip = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-                max_position_embeddings=12, bos_token_id=62, eos_token_id=63, pad_token_id=63,
+                max_position_embeddings=length, bos_token_id=62, eos_token_id=63, pad_token_id=63,
             )
         )  # fmt: skip
         for module in (unet.conv_out, getattr(vae.decoder, "conv_out", None)):
@@ -68,7 +68,7 @@ def stock_folder(folder: Path, kind: str, tiny_vae: bool = False, **scheduler: A
     if kind in ("depth", "normals"):
         more = {"prediction_type": kind, "default_denoising_steps": 4, "default_processing_resolution": 0}
     PIPELINES[kind](
-        unet=unet, vae=vae, text_encoder=clip, tokenizer=_tokenizer(folder),
+        unet=unet, vae=vae, text_encoder=clip, tokenizer=_tokenizer(length),
         scheduler=DDIMScheduler(**{**SCHEDULER, **scheduler}), **more,
     ).save_pretrained(folder)  # fmt: skip
     return folder
@@ -81,11 +81,11 @@ def _autoencoder() -> AutoencoderKL:
     )  # fmt: skip
 
 
-def _tokenizer(folder: Path) -> CLIPTokenizer:
+def _tokenizer(length: int) -> CLIPTokenizer:
     letters = [chr(ord("a") + i) for i in range(26)]
     vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), *(str(i) for i in range(10)), "<s>", "</s>"]
     assert len(vocabulary) == 64
     return CLIPTokenizer(
-        vocab={word: i for i, word in enumerate(vocabulary)}, merges=[], model_max_length=12,
+        vocab={word: i for i, word in enumerate(vocabulary)}, merges=[], model_max_length=length,
         bos_token="<s>", eos_token="</s>", unk_token="</s>", pad_token="</s>",
     )  # fmt: skip

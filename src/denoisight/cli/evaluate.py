@@ -24,6 +24,7 @@ def evaluate(
     ensemble: int = 1,
     res: int | None = None,
     route: Literal["denoise", "readout"] | None = None,
+    phrasing: str = "",
     seed: int = 0,
     batch: int = 16,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
@@ -53,6 +54,8 @@ def evaluate(
         else runs/evaluation/...).
     stop_at
         Leave the denoising steps once the next noise level in [0, 1) is below this one (default: the model's own).
+    phrasing
+        Ask in free words, by the number of a paraphrase, from 0, or "random": of models that follow instructions.
     limit
         Judge the first images only; needs --partial, and the result says so.
     partial
@@ -77,6 +80,7 @@ def evaluate(
         data=data,
         split=split,
         options=Options(steps, ensemble, res, route, seed, batch, stop_at=stop_at),
+        phrasing=phrasing,
         limit=limit,
         partial=partial,
         quiet=quiet,
@@ -84,7 +88,8 @@ def evaluate(
     for note in judged.notes:
         log.info("%s", note)
     run = Path(model) if Path(model).is_dir() else Path("runs") / model
-    folder = out or run / "evaluation" / (protocol or f"own-{split}").replace("/", "-")
+    asked = f"-phrasing-{phrasing}" if phrasing else ""
+    folder = out or run / "evaluation" / ((protocol or f"own-{split}").replace("/", "-") + asked)
     judged.results.write(folder)
     write_page(folder / "report.html", evaluation_page(judged, " ".join(["denoisight", *sys.argv[1:]])))
     if json_:

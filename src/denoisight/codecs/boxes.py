@@ -1,4 +1,4 @@
-"""Boxes as a picture of where they are and how large."""
+"""Boxes as a picture: what such codecs share, and the picture of where boxes are and how large."""
 
 from __future__ import annotations
 
@@ -17,8 +17,36 @@ STEEP = 8.0
 """How fast the bell over a box falls: to e^-2 in the middle of a side."""
 
 
+class BoxPicture:
+    """Draws boxes one picture at a time; boxes that are not valid are not drawn, and every pixel says something."""
+
+    def encode(self, truth: Boxes, image: Float[Tensor, "*b 3 h w"]) -> Canvas:
+        if truth.valid.ndim == 1:
+            pixels = self._draw(truth.xyxy[truth.valid].to(image.device), image).to(image)
+        else:
+            pixels = torch.stack([self.encode(truth[i], image[i]).pixels for i in range(len(truth.valid))])
+        return Canvas(pixels, torch.ones_like(pixels[..., 0, :, :], dtype=torch.bool))
+
+    def decode(self, pixels: Float[Tensor, "*b 3 h w"], image: Float[Tensor, "*b 3 h w"]) -> Boxes:
+        if pixels.ndim > 3:
+            return stack([self.decode(p, i) for p, i in zip(pixels, image, strict=True)])
+        xyxy, scores = self._find(pixels.float(), image.float())
+        ids = torch.zeros(len(xyxy), dtype=torch.long, device=pixels.device)
+        size = (pixels.shape[-2], pixels.shape[-1])
+        return Boxes(xyxy, ids, scores.clamp(0, 1), torch.ones_like(ids, dtype=torch.bool), size)
+
+    def _draw(self, xyxy: Float[Tensor, "n 4"], image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+        raise NotImplementedError
+
+    def _find(
+        self, canvas: Float[Tensor, "3 h w"], image: Float[Tensor, "3 h w"]
+    ) -> tuple[Float[Tensor, "n 4"], Float[Tensor, " n"]]:
+        """Boxes and their scores, best first."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class CentreBoxes:
+class CentreBoxes(BoxPicture):
     """Centre and size maps (Zhou et al., "Objects as points", arXiv 1904.07850, section 3) in three channels.
 
     The first is -1 outside all boxes and runs from 0 to 1 inside, highest in the middle; the others give, all over a
@@ -32,20 +60,8 @@ class CentreBoxes:
     most: int = 64
     most_overlap: float = 0.6
 
-    def encode(self, truth: Boxes, image: Float[Tensor, "*b 3 h w"]) -> Canvas:
-        if truth.valid.ndim == 1:
-            pixels = self._draw(truth.xyxy[truth.valid], truth.size).to(image)
-        else:
-            pixels = torch.stack([self.encode(truth[i], image[i]).pixels for i in range(len(truth.valid))])
-        return Canvas(pixels, torch.ones_like(pixels[..., 0, :, :], dtype=torch.bool))
-
-    def decode(self, pixels: Float[Tensor, "*b 3 h w"], image: Float[Tensor, "*b 3 h w"]) -> Boxes:
-        if pixels.ndim == 3:
-            return self._find(pixels.float())
-        return stack([self.decode(p, i) for p, i in zip(pixels, image, strict=True)])
-
-    def _draw(self, xyxy: Float[Tensor, "n 4"], size: tuple[int, int]) -> Float[Tensor, "3 h w"]:
-        height, width = size
+    def _draw(self, xyxy: Float[Tensor, "n 4"], image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+        height, width = image.shape[-2:]
         canvas = xyxy.new_tensor([-1.0, 0.0, 0.0])[:, None, None].expand(3, height, width).clone()
         y, x = (axis + 0.5 for axis in grid(canvas[0]))
         area = (xyxy[:, 2:] - xyxy[:, :2]).prod(-1)
@@ -59,7 +75,9 @@ class CentreBoxes:
             canvas = torch.where(inside, filled, canvas)
         return canvas
 
-    def _find(self, canvas: Float[Tensor, "3 h w"]) -> Boxes:
+    def _find(
+        self, canvas: Float[Tensor, "3 h w"], image: Float[Tensor, "3 h w"]
+    ) -> tuple[Float[Tensor, "n 4"], Float[Tensor, " n"]]:
         size = canvas.shape[-2:]
         places, scores = peaks(canvas[0], self.least_peak, self.most)
         rows, columns = places.unbind(1)
@@ -77,13 +95,11 @@ class CentreBoxes:
         xyxy = xyxy.clamp(min=0).minimum(ends)
         # Where the middle is far away, a smaller box cuts through the bell.
         real = ((dx.abs() < 1.5 + w / 8) & (dy.abs() < 1.5 + h / 8)).nonzero().flatten()
-        kept = real[_apart(xyxy[real], self.most_overlap)]
-        ids = torch.zeros(len(kept), dtype=torch.long, device=canvas.device)
-        valid = torch.ones_like(ids, dtype=torch.bool)
-        return Boxes(xyxy[kept], ids, scores[kept].clamp(0, 1), valid, (size[0], size[1]))
+        kept = real[apart(xyxy[real], self.most_overlap)]
+        return xyxy[kept], scores[kept]
 
 
-def _apart(xyxy: Float[Tensor, "n 4"], most_overlap: float) -> list[int]:
+def apart(xyxy: Float[Tensor, "n 4"], most_overlap: float) -> list[int]:
     """Which boxes stay where one that is too like an earlier one goes."""
     alike = box_iou(xyxy, xyxy) > most_overlap
     seen = (xyxy[:, 2:] > xyxy[:, :2]).all(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..annotations import Query
 from ..data.readers import Reader
 from ..diffusion.schedule import timesteps
 from ..metrics.tally import Tally, percentiles
 from ..predict.model import Model, Options
+from ..predict.prediction import Prediction
 from .protocols import Protocol
 from .results import Score
 from .run import Progress, enter, scores_of
+
+Stream = Callable[[Sequence[Query], str, Options], Iterable[Prediction]]
+"""As `Model.stream`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +78,13 @@ def score_steps(
     seeds: Sequence[int] = (0,),
     options: Options = Options(),  # noqa: B008
     progress: Progress = iter,
+    stream: Stream | None = None,
 ) -> StepScores:
     """Score the trajectory of one whole walk of `steps` steps by the protocol, on all of the reader's images.
 
-    `options` say the rest (resolution, sampler, batch); a stopping point and an ensemble have no place here. Raises
-    `UsageError` where the model does not denoise the protocol's task.
+    `stream` stands for the model's own, where it is asked in other words. `options` say the rest (resolution, sampler,
+    batch); a stopping point and an ensemble have no place here. Raises `UsageError` where the model does not denoise
+    the protocol's task.
     """
     asked = replace(options, steps=steps, stop_at=0.0, route="denoise", trajectory=True, ensemble=1)
     scores = blank(protocol, reader.keys, grid_of(model, steps), len(seeds))
@@ -85,8 +92,8 @@ def score_steps(
         samples = [reader[i] for i in chunk]
         queries = [sample.asked(protocol.truth) for sample in samples]
         for seed, row in zip(seeds, scores.tallies, strict=True):
-            stream = model.stream(queries, protocol.task, replace(asked, seed=seed))
-            for sample, prediction in zip(samples, stream, strict=True):
+            answers = (stream or model.stream)(queries, protocol.task, replace(asked, seed=seed))
+            for sample, prediction in zip(samples, answers, strict=True):
                 for tally, stage in zip(row, prediction.trajectory, strict=True):
                     enter(tally, stage, sample, protocol)
     return scores

@@ -17,7 +17,8 @@ from ..errors import UsageError
 
 log = logging.getLogger(__name__)
 
-START, END, UNKNOWN = 0, 1, 2
+MARKS = ("<start>", "<end>", "<unknown>")
+START, END, UNKNOWN = range(len(MARKS))
 
 
 class Words:
@@ -30,7 +31,7 @@ class Words:
     def __init__(self, known: int = 0) -> None:
         listed = files(__package__).joinpath("vocabulary.txt").read_text(encoding="utf-8").split()
         listed = listed[:known] if known else listed
-        self.number = {word: n for n, word in enumerate(["<start>", "<end>", "<unknown>", *listed])}
+        self.number = {word: n for n, word in enumerate([*MARKS, *listed])}
 
     def __len__(self) -> int:
         return len(self.number)

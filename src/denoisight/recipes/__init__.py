@@ -2,5 +2,6 @@
 
 from .adapt import adapt
 from .embedded import embedded, embedded_create
+from .generalist import generalist
 
-RECIPES = {"adapt": adapt, "embedded": embedded, "embedded-create": embedded_create}
+RECIPES = {"adapt": adapt, "embedded": embedded, "embedded-create": embedded_create, "generalist": generalist}

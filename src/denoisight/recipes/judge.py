@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial as bind
 from pathlib import Path
@@ -22,11 +22,17 @@ from ..evaluate.protocols import PROTOCOLS, Protocol, open_images
 from ..evaluate.results import Result, Results
 from ..evaluate.run import Candidate, Predictor, evaluate_all
 from ..predict.model import Model, Options
+from ..predict.prediction import Prediction
+from ..runtime import item_seed
 from ..tasks import TASKS
+from ..tasks.instruct import INSTRUCT, paraphrase
 from .base import read_yaml
 
 TRAINING_IMAGES = 500
 """How many training images the baselines are made from, where there are more."""
+
+RANDOM = "random"
+"""The phrasing that is another one for every image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +54,7 @@ class Judged:
     baselines: frozenset[str]
     options: Options
     notes: tuple[str, ...] = ()
+    phrasing: str = ""
 
 
 def judge(
@@ -59,6 +66,7 @@ def judge(
     data: str = "",
     split: str = "test",
     options: Options = Options(batch=16),  # noqa: B008
+    phrasing: str = "",
     limit: int | None = None,
     partial: bool = False,
     quiet: bool = False,
@@ -67,9 +75,11 @@ def judge(
     """Judge by a named protocol, or by the `split` of the user's own `data`; `task` "all" is all that fit.
 
     `name` is what the model was called: a run folder tells where its data lie. `trivial`: beside the trivial
-    baselines. Raises `UsageError` for a task that the protocol or the model lacks, `DataError` where the images are
-    not found, `ProtocolError` for a part of them, `MissingExtraError` for a task whose scores need another package.
+    baselines. `phrasing`: in which words the model is asked, see `ask`. Raises `UsageError` for a task that the
+    protocol or the model lacks, `DataError` where the images are not found, `ProtocolError` for a part of them,
+    `MissingExtraError` for a task whose scores need another package.
     """
+    _check_phrasing(model, phrasing, options)
     cases, notes = find_cases(model, name, protocol, task, data, split)
     results: list[Result] = []
     rivals: set[str] = set()
@@ -77,7 +87,8 @@ def judge(
         asked = case.protocol.task
         trivial_ones = baselines(case.protocol, case.training, images=case.reader) if trivial else {}
         rivals |= set(trivial_ones)
-        own_one = Candidate(predictor(model, asked, options), model.weights_hash, _settings(model, asked, options))
+        settings = _settings(model, asked, options, phrasing)
+        own_one = Candidate(predictor(model, asked, options, phrasing), model.weights_hash, settings)
         results += evaluate_all(
             {model.name: own_one, **{n: Candidate(rival) for n, rival in trivial_ones.items()}},
             case.protocol,
@@ -88,19 +99,54 @@ def judge(
             partial=partial,
             progress=progress_bar(asked, quiet),
         )
-    return Judged(model, cases, Results(results=tuple(results)), frozenset(rivals), options, notes)
+    return Judged(model, cases, Results(results=tuple(results)), frozenset(rivals), options, notes, phrasing)
 
 
-def predictor(model: Model, task: str, options: Options) -> Predictor:
+def predictor(model: Model, task: str, options: Options, phrasing: str = "") -> Predictor:
     """The model as evaluation wants it: queries and a seed in, annotations out."""
 
     def answer(queries: Sequence[Query], seed: int) -> list[Annotation]:
-        return [p.annotation for p in model.stream(queries, task, replace(options, seed=seed))]
+        return [p.annotation for p in ask(model, queries, task, replace(options, seed=seed), phrasing)]
 
     return answer
 
 
-def _settings(model: Model, task: str, options: Options) -> dict[str, str | int | float]:
+def ask(
+    model: Model, queries: Sequence[Query], task: str, options: Options, phrasing: str = ""
+) -> Iterator[Prediction]:
+    """The model's predictions of a task, asked for in its own prompt, or by `phrasing` in free words.
+
+    `phrasing` is the number of a paraphrase of `tasks.instruct`, counted round, or "random" for one that hangs on the
+    seed and the image's key. The model is then told nothing but the words, and must understand them as the task.
+    """
+    if not phrasing:
+        return model.stream(queries, task, options)
+    return model.stream([_phrased(query, task, options.seed, phrasing) for query in queries], INSTRUCT, options)
+
+
+def _phrased(query: Query, task: str, seed: int, phrasing: str) -> Query:
+    number = item_seed(seed, f"phrasing {query.key}") if phrasing == RANDOM else int(phrasing)
+    # Some pictures have no phrase, and no pixel that is judged, but are asked all the same.
+    return replace(query, text=paraphrase(task, query.text or "nothing", number))
+
+
+def _template(task: str, phrasing: str) -> str:
+    return RANDOM if phrasing == RANDOM else paraphrase(task, "{text}", int(phrasing))
+
+
+def _check_phrasing(model: Model, phrasing: str, options: Options) -> None:
+    """Raises `UsageError` for what is no phrasing, and where the model is not asked in words."""
+    if not phrasing:
+        return
+    if phrasing != RANDOM and not phrasing.isdecimal():
+        raise UsageError(f"There is no phrasing {phrasing!r}; give the number of a paraphrase, from 0, or {RANDOM}.")
+    if not model.follows_instructions:
+        raise UsageError(f"Model {model.name!r} was not taught to follow instructions; leave out --phrasing.")
+    if options.route == "readout":
+        raise UsageError("Only the denoising route hears words; leave out --phrasing or --route readout.")
+
+
+def _settings(model: Model, task: str, options: Options, phrasing: str) -> dict[str, str | int | float]:
     """What stands beside every score of the model."""
     config = model.parts.config
     _, way = model.task(task, options.route)
@@ -112,6 +158,7 @@ def _settings(model: Model, task: str, options: Options) -> dict[str, str | int 
         "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
         "resolution": config.resolution if options.res is None else options.res,
         **({"stop_at": stop_at} if stop_at and way == "denoise" else {}),
+        **({"phrasing": _template(task, phrasing)} if phrasing else {}),
     }
 
 

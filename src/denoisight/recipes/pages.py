@@ -17,7 +17,7 @@ from ..report.panels import Panels, choose, panel_legends, panel_row
 from ..report.tables import format_score, score_tables
 from ..train.validate import CHOOSE_BY
 from .base import read_yaml
-from .judge import Case, Judged, judge
+from .judge import Case, Judged, ask, judge
 
 CURVE_IMAGES = 32
 """How many images the curve over denoising steps is made from."""
@@ -130,7 +130,13 @@ def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
     steps = max(8, judged.model.steps(task))
     few = subset(case.reader, range(min(CURVE_IMAGES, len(case.reader))))
     scored = score_steps(
-        judged.model, case.protocol, few, steps=steps, seeds=(judged.options.seed,), options=judged.options
+        judged.model,
+        case.protocol,
+        few,
+        steps=steps,
+        seeds=(judged.options.seed,),
+        options=judged.options,
+        stream=bind(ask, judged.model, phrasing=judged.phrasing),
     )
     pooled = case.protocol.pooling == "pooled"
     scores = scored.means(metric) if pooled else scored.per_image(metric)[0]
@@ -157,9 +163,8 @@ def _panels(judged: Judged, case: Case, result: Result, title: str) -> Panels:
         keys = getattr(chosen, kind)
         samples = [case.reader[index[key]] for key in keys]
         queries = [sample.asked(case.protocol.truth) for sample in samples]
-        for sample, query, answer in zip(
-            samples, queries, judged.model.stream(queries, task, judged.options), strict=True
-        ):
+        answers = ask(judged.model, queries, task, judged.options, judged.phrasing)
+        for sample, query, answer in zip(samples, queries, answers, strict=True):
             truth = sample.truths[case.protocol.truth]
             truths.append(truth)
             words = f' "{query.text}"' if case.protocol.truth in sample.phrases else ""

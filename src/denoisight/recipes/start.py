@@ -12,10 +12,11 @@ from ..models.embedded import Network
 from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
 from ..models.lora import add_adapters
 from ..models.stock import EDITING, FAMILIES, perceiving
+from ..models.text import MARKS, Words
 from ..predict.load import load
 from ..predict.model import task_of
 from ..tasks import make_tasks
-from ..tasks.instruct import INSTRUCT
+from ..tasks.instruct import INSTRUCT, TEMPLATES
 from .base import Recipe
 
 
@@ -23,8 +24,15 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
     """The model to start from, told its new tasks; heads that it lacks are new. Tasks it knew keep their codecs."""
     start = None if recipe.model == "new" else load(recipe.model, device="cpu", allow_pickle=recipe.allow_pickle).parts
     known = {} if start is None else {e.name: e.codec for e in (*start.config.denoises, *start.config.reads)}
+    # A model that only hears paraphrases is asked for a task in the first of them.
+    always = recipe.teaching.paraphrase == 1
     entries = tuple(
-        TaskEntry(name=name, classes=_classes(name, reader), codec=recipe.codecs.get(name, known.get(name)))
+        TaskEntry(
+            name=name,
+            classes=_classes(name, reader),
+            prompt=TEMPLATES[name][0] if always else None,
+            codec=recipe.codecs.get(name, known.get(name)),
+        )
         for name in recipe.tasks
     )
     if recipe.teaching.paraphrase:
@@ -43,7 +51,7 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
     if start is None:
         config = ModelConfig(
             name=recipe.recipe,
-            network=Network.model_validate(recipe.network),
+            network=_network(recipe),
             schedule=recipe.noise.schedule or "scaled-linear",
             predicts=recipe.noise.predicts or "x0",
             resolution=recipe.res or 64,
@@ -72,16 +80,26 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
     return parts
 
 
+def _network(recipe: Recipe) -> Network:
+    """One that shall hear paraphrases knows all words that there are by now."""
+    words = {"words": len(Words()) - len(MARKS)} if recipe.teaching.paraphrase else {}
+    return Network.model_validate(words | recipe.network)
+
+
 def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | None, lora: int) -> Parts:
-    """A stock model told its new tasks: as a Marigold one if it shall only perceive, as an InstructPix2Pix one if it
-    shall create, too, or is one already."""
+    """A stock model told its new tasks: as an InstructPix2Pix one if it is one already, shall create, or is asked in
+    words that matter; else, and if it is one already, as a Marigold one.
+
+    Words matter where they choose among several tasks, come in paraphrases, or name the thing that is meant.
+    """
     names, family = [entry.name for entry in config.denoises], FAMILIES[config.stock]
     if family.task and config.creates:
         raise RecipeError(
             f"A {config.stock} folder only perceives; leave out --teaching.create, or start from the Stable Diffusion "
             "folder that it was made of."
         )
-    if names and (config.creates or family.edits):
+    editing = family.edits or (not family.task and (config.creates or _words_matter(config)))
+    if names and editing:
         config = _editing(config, start.backbone)
     elif names:
         config = _perceiving(config, start.backbone, names)
@@ -90,6 +108,11 @@ def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | 
         widened = FAMILIES[config.stock].width > family.width
         add_adapters(start.backbone.unet, lora, free=["conv_in"] if widened else [])
     return with_heads(config, start.backbone, heads_for)
+
+
+def _words_matter(config: ModelConfig) -> bool:
+    """Instructions in free words are an entry of their own, and so count as a second task."""
+    return len(config.denoises) > 1 or any("{text}" in task_of(entry).prompt for entry in config.denoises)
 
 
 def _editing(config: ModelConfig, backbone: Backbone) -> ModelConfig:

@@ -7,6 +7,7 @@ from ..errors import UsageError, pick
 from .base import Head, Reading, Task
 from .depth import CODECS as DEPTH
 from .depth import depth
+from .detection import CODECS as DETECTION
 from .detection import detection
 from .instances import instances
 from .masks import CODECS as REFERRING
@@ -35,6 +36,7 @@ CODECS: dict[str, tuple[str, ...]] = {
     "depth": tuple(DEPTH),
     "normals": tuple(NORMALS),
     "referring": tuple(REFERRING),
+    "detection": tuple(DETECTION),
 }
 """Tasks whose truth can be drawn in several ways, and their names; the first is taken where none is named."""
 

@@ -4,15 +4,19 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
+from denoisight.annotations import Query
 from denoisight.data.open import Procedural
 from denoisight.data.scenes import CLASSES, Scenes
 from denoisight.errors import MissingExtraError, UsageError
 from denoisight.evaluate.protocols import PROTOCOLS, find, list_hash
+from denoisight.models.folder import TaskEntry
 from denoisight.predict.model import Model, Options
-from denoisight.recipes.judge import judge
+from denoisight.recipes.judge import ask, judge
 from denoisight.recipes.pages import evaluation_page
 from denoisight.report.page import to_html
+from denoisight.tasks.instruct import INSTRUCT, TEMPLATES
 from denoisight.train.validate import CHOOSE_BY, validate
 
 FEW = {"limit": 2, "partial": True, "quiet": True}
@@ -90,3 +94,60 @@ def test_every_scored_task_validates(model):
     assert set(scores) == {f"{task}/{CHOOSE_BY[task][0]}" for task in tasks} | {"badness"}
     assert "referring/miou" in scores and "boundary/max_f" in scores
     assert find("scenes/test", "referring").truth == "mask"
+
+
+# ---- asked in free words ----
+
+
+@pytest.fixture
+def follows(model):
+    """The same, taught to follow instructions; it remembers the prompts that it hears."""
+    following = Model(model.parts.with_config(denoises=(*model.parts.config.denoises, TaskEntry(name=INSTRUCT))))
+    following.heard = []
+    listen = following.parts.backbone.text.forward
+    following.parts.backbone.text.forward = lambda prompts: following.heard.extend(prompts) or listen(prompts)
+    return following
+
+
+@pytest.mark.parametrize("phrasing", ["0", "3", "7", "random"])
+def test_a_phrasing_is_heard_and_written_down_and_judged_by_the_tasks_own_protocol(follows, phrasing):
+    how = {"options": ONE_STEP, "phrasing": phrasing, "quiet": True, "trivial": False}
+    judged = judge(follows, "tiny", protocol="scenes/test", task="depth,referring", **how)
+    depth, referring = judged.results.results
+    assert (depth.protocol, referring.protocol) == (find("scenes/test", "depth"), find("scenes/test", "referring"))
+    told = {task: "random" if phrasing == "random" else TEMPLATES[task][int(phrasing) % 4] for task in TEMPLATES}
+    assert depth.settings["phrasing"] == told["depth"] and referring.settings["phrasing"] == told["referring"]
+    said = set(follows.heard)
+    if phrasing == "random":
+        assert said & set(TEMPLATES["depth"])
+    else:
+        before, after = told["referring"].split("{text}")
+        assert {told["depth"]} < said and any(s.startswith(before + "the ") and s.endswith(after) for s in said)
+    assert "depth" not in said
+
+
+def test_pictures_of_the_report_are_asked_in_the_same_words(follows):
+    how = {"options": ONE_STEP, "phrasing": "2", "quiet": True, "trivial": False}
+    judged = judge(follows, "tiny", protocol="scenes/test", task="depth", **how)
+    follows.heard.clear()
+    evaluation_page(judged, "denoisight evaluate")
+    assert set(follows.heard) == {TEMPLATES["depth"][2]}
+
+
+def test_a_picture_without_a_phrase_is_asked_too(follows):
+    (answer,) = ask(follows, [Query(torch.rand(3, 32, 32), "", "a")], "referring", ONE_STEP, "0")
+    assert answer.task == "referring" and follows.heard == ["segment nothing"]
+
+
+@pytest.mark.parametrize(
+    ("phrasing", "route", "says"),
+    [("first", None, "no phrasing 'first'.*from 0, or random"), ("-1", None, "no phrasing"), ("0", "readout", "hears")],
+)
+def test_bad_phrasings_are_refused(follows, phrasing, route, says):
+    with pytest.raises(UsageError, match=says):
+        judge(follows, "tiny", protocol="scenes/test", phrasing=phrasing, options=Options(route=route))
+
+
+def test_who_was_not_taught_to_follow_is_not_asked_in_free_words(model):
+    with pytest.raises(UsageError, match="not taught to follow instructions; leave out --phrasing"):
+        judge(model, "tiny", protocol="scenes/test", phrasing="0")
