@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial as bind
 from pathlib import Path
 
 from ..data.open import subset
