@@ -74,6 +74,7 @@ class DenoiseObjective(nn.Module):
     """
 
     teacher: Network
+    scale: Tensor
 
     def __init__(
         self,
@@ -89,7 +90,9 @@ class DenoiseObjective(nn.Module):
         self.backbone = backbone
         self.tasks = {task.name: task for task in tasks}
         self.even = torch.ones_like(law) / len(law)
-        self.law, self.scale = (self.even, law * len(law)) if scaling else (law, torch.ones_like(law))
+        self.law = self.even if scaling else law
+        # Not kept in checkpoints: the recipe says it.
+        self.register_buffer("scale", law * len(law) if scaling else torch.ones_like(law), persistent=False)
         self.teaching = teaching
         self.gt = gt
         self.teacher = backbone.forward
@@ -142,7 +145,7 @@ class DenoiseObjective(nn.Module):
     def _weights(self, roles: Sequence[str], images: int, level: Level) -> Float[Tensor, "b 1 1 1"]:
         creating = torch.tensor([role == CREATE for role in roles for _ in range(images)], device=level.t.device)
         weight = prediction.velocity_weight(self.backbone.predicts, level).clamp(max=MOST_VELOCITY_WEIGHT)
-        return torch.where(creating, weight, self.scale.to(level.t)[level.t.long()])[:, None, None, None]
+        return torch.where(creating, weight, self.scale[level.t.long()])[:, None, None, None]
 
     def _corrupted(
         self, roles: Sequence[str], batch: Batch, clean: Tensor, level: Level, seeds: Sequence[tuple[int, str, int]]

@@ -1,0 +1,48 @@
+"""What the studies' READMEs say is what their committed results give."""
+
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRAINED = sorted(path.parent.name for path in (ROOT / "studies").glob("addp_*/results.jsonl"))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_readme_is_written_from_the_results(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    module = importlib.import_module(f"studies.{name}.__main__")
+    tables = importlib.import_module("studies.tables")
+    (tmp_path / "results.jsonl").write_bytes((ROOT / "studies" / name / "results.jsonl").read_bytes())
+    tables.write(replace(module.STUDY, folder=tmp_path), module.ABOUT)
+    assert (tmp_path / "README.md").read_text() == (ROOT / "studies" / name / "README.md").read_text()
+
+
+def test_the_guidance_study_is_written_from_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    folder = ROOT / "studies" / "addp_guidance"
+    if not (folder / "results.json").exists():
+        pytest.skip("no results of this study are committed")
+    module = importlib.import_module("studies.addp_guidance.__main__")
+    module.write(json.loads((folder / "results.json").read_text()), tmp_path)
+    assert (tmp_path / "README.md").read_text() == (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["addp_depth", "addp_normals", "addp_refer", "addp_generalist", "addp_depth_kitchen"])
+def test_arms_differ_have_equal_budgets_and_recipes_that_stand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every arm's changes make a valid recipe, and as many units of network evaluations, to a step."""
+    from denoisight.recipes.base import Recipe, override
+
+    monkeypatch.syspath_prepend(str(ROOT))
+    study = importlib.import_module(f"studies.{name}.__main__").STUDY
+    names = [arm.name for arm in study.arms]
+    assert len(set(names)) == len(names) and set(study.baselines) | set(study.curves) <= set(names)
+    for arm in study.arms:
+        recipe = override(Recipe.model_validate({**study.recipe, "data": "scenes:8"}), dict(arm.changes))
+        on_policy = any(kind.startswith("on-policy") for kind in recipe.gt_augment.kinds)
+        assert arm.units == (4 if on_policy else 3)
+        assert 0 <= study.units - arm.units * (study.units // arm.units) < arm.units
+    assert len(study.seeds) >= 3
