@@ -74,9 +74,10 @@ def judge(
 ) -> Judged:
     """Judge by a named protocol, or by the `split` of the user's own `data`; `task` "all" is all that fit.
 
-    `name` is what the model was called: a run folder tells where its data lie. `trivial`: beside the trivial
-    baselines. `phrasing`: in which words the model is asked, see `ask`. Raises `UsageError` for a task that the protocol or the model lacks, `DataError` where the images are
-    not found, `ProtocolError` for a part of them, `MissingExtraError` for a task whose scores need another package.
+    `name` is what the model was called: a run folder tells where its data lie. `trivial`: beside the trivial baselines.
+    `phrasing`: in which words the model is asked, see `ask`. Raises `UsageError` for a task that the protocol or the
+    model lacks, `DataError` where the images are not found, `ProtocolError` for a part of them, `MissingExtraError` for
+    a task whose scores need another package.
     """
     _check_phrasing(model, phrasing, options)
     cases, notes = _cases(model, name, protocol, task, data, split)
