@@ -12,9 +12,10 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,6 @@ import numpy as np
 
 STEPS = (1, 2, 4, 10)
 """Denoising steps that are tried; the clean estimate after each of the last number is scored, too."""
-
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -36,23 +35,33 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Study:
-    """Arms of one recipe. `units`: training budget in units an image of a batch, so `units / arm.units` steps.
+class Judged:
+    """The metric that decides for a task; `better` is -1 where a lower one is better."""
 
-    `better` is -1 where a lower metric is better. `train`, `val` and `test` count images of `data`, a folder that
-    `prepare` fills. `judged` tells under which task's protocol, where it is not the first that is learnt.
+    metric: str
+    better: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms of one recipe, judged by the metrics of one or more tasks.
+
+    `units`: training budget in units an image of a batch, so `units / arm.units` steps. An arm is compared with the one
+    of `baselines` that has the first word of its name; `curves` names arms that are drawn. `val` and `test` count the
+    images that are judged. `instructed`: asked by templates in place of the tasks' own prompts.
     """
 
     folder: Path
     recipe: Mapping[str, Any]
     arms: tuple[Arm, ...]
-    task: str
-    metric: str
-    better: int
+    judged: Mapping[str, Judged]
     units: int
+    baselines: tuple[str, ...]
+    curves: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     val: int = 128
     test: int = 256
+    instructed: bool = False
 
     @property
     def results(self) -> Path:
@@ -67,23 +76,22 @@ class Study:
         return [row for row in rows if row["arm"] in names and row["units"] == self.units]
 
 
-def run(study: Study, data: Path, jobs: int | None = None, only: Sequence[str] = ()) -> None:
+def run(study: Study, data: Path, jobs: int | None = None) -> None:
     """Train and score what is missing, seed by seed, on `jobs` cores; each result is written when it is there."""
     done = {(row["arm"], row["seed"]) for row in study.rows()}
     missing = [(arm, seed) for seed in study.seeds for arm in study.arms if (arm.name, seed) not in done]
-    missing = [(arm, seed) for arm, seed in missing if not only or arm.name in only]
     print(f"{len(done)} runs are done, {len(missing)} to go.", flush=True)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs or os.cpu_count(), spawn, _one_thread) as pool:
         running = [pool.submit(train_and_score, study, arm, seed, data) for arm, seed in missing]
         for finished in as_completed(running):
+            if finished.exception():
+                pool.shutdown(wait=False, cancel_futures=True)
             row = finished.result()
             with study.results.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            best = min(row["val"].items(), key=lambda item: -study.better * item[1])
-            print(
-                f"{row['arm']}, seed {row['seed']}: {best[1]:.4f} in {best[0]} steps, {row['cpu_s']:.0f} s", flush=True
-            )
+            told = ", ".join(f"{task} {row['scores'][task]['val']}" for task in study.judged)
+            print(f"{row['arm']}, seed {row['seed']}: {told}, {row['cpu_s']:.0f} s", flush=True)
 
 
 def train_and_score(study: Study, arm: Arm, seed: int, data: Path) -> dict[str, Any]:
@@ -100,83 +108,38 @@ def train_and_score(study: Study, arm: Arm, seed: int, data: Path) -> dict[str, 
         train(recipe, Path(folder) / "run", quiet=True)
         seconds = time.process_time() - began
         model = load(Path(folder) / "run", device="cpu")
-    val, val_path = score(study, model, data, "val", study.val)
-    test, test_path = score(study, model, data, "test", study.test)
-    return {
-        "arm": arm.name,
-        "seed": seed,
-        "units": study.units,
-        "steps": steps,
-        "cpu_s": round(seconds, 1),
-        "val": {s: round(float(np.nanmean(v)), 5) for s, v in val.items()},
-        "val_path": _rounded(np.nanmean(val_path, 0)),
-        "test": {s: _rounded(v) for s, v in test.items()},
-        "test_path": _rounded(np.nanmean(test_path, 0)),
-    }
+        scores = {task: score(study, model, data, task, judged) for task, judged in study.judged.items()}
+    own = {"arm": arm.name, "seed": seed, "units": study.units, "steps": steps, "cpu_s": round(seconds, 1)}
+    return {**own, "scores": scores}
 
 
-def score(study: Study, model: Any, data: Path, split: str, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def score(study: Study, model: Any, data: Path, task: str, judged: Judged) -> dict[str, Any]:
+    """Means on validation and scores by image on test for each number of steps, and means at every step of the most."""
+    scored: dict[str, Any] = {}
+    for split, count in (("val", study.val), ("test", study.test)):
+        finals, path = score_split(study, model, data, task, judged.metric, split, count)
+        shown = {"val": lambda v: round(float(np.nanmean(v)), 5), "test": _rounded}[split]
+        scored |= {split: {s: shown(v) for s, v in finals.items()}, f"{split}_path": _rounded(np.nanmean(path, 0))}
+    return scored
+
+
+def score_split(
+    study: Study, model: Any, data: Path, task: str, metric: str, split: str, count: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """By image: the metric of each number of steps, and [images, steps] of every step of the longest walk."""
     from denoisight.data.open import open_data, subset
     from denoisight.evaluate.own import own
-    from denoisight.evaluate.run import count_image, scores_of
+    from denoisight.evaluate.steps import score_steps
     from denoisight.predict.model import Options
+    from denoisight.recipes.judge import RANDOM, ask
     from denoisight.tasks import make_tasks
 
-    truth = make_tasks([study.task], ("any",))[0].truth
-    reader = open_data(str(data), split, (truth,))
+    reader = open_data(str(data), split, (make_tasks([task], ("any",))[0].truth,))
     reader = subset(reader, min(count, len(reader)))
-    protocol = own(reader, study.task, split)
-    samples = [reader[i] for i in range(len(reader))]
-    queries = [sample.asked(truth) for sample in samples]
-    finals, path = {}, np.zeros(0)
-    for steps in STEPS:
-        options = Options(steps=steps, trajectory=steps == STEPS[-1], batch=64)
-        rows = []
-        for sample, answer in zip(samples, model.stream(queries, study.task, options), strict=True):
-            stages = answer.trajectory or (answer.annotation,)
-            counted = [count_image(stage, sample, protocol) for stage in stages]
-            rows.append([float(scores_of(protocol)(counts)[study.metric]) for counts in counted])
-        path = np.array(rows)
-        finals[str(steps)] = path[:, -1]
-    return finals, path
-
-
-def chosen_steps(study: Study, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The number of steps with the best mean over seeds on validation images."""
-    means = {s: np.mean([row["val"][s] for row in rows]) for s in rows[0]["val"]}
-    return max(means, key=lambda s: study.better * means[s])
-
-
-def scores(study: Study, rows: Sequence[Mapping[str, Any]], steps: str | None = None) -> np.ndarray:
-    """Test scores [seeds, images] under the arm's own validated number of steps, or a given one."""
-    steps = steps or chosen_steps(study, rows)
-    return np.array([row["test"][steps] for row in sorted(rows, key=lambda row: row["seed"])], dtype=float)
-
-
-def interval(values: np.ndarray, against: np.ndarray | None = None) -> tuple[float, float, float]:
-    """Mean and 95 % bootstrap interval over seeds and images [seeds, images]; of the relative change if `against`.
-
-    Images are the same in all arms and are drawn in common; seeds are drawn for each arm.
-    """
-    draw = np.random.default_rng(0)
-    estimates = []
-    for _ in range(RESAMPLES):
-        images = draw.integers(values.shape[1], size=values.shape[1])
-        own = np.nanmean(values[draw.integers(len(values), size=len(values))][:, images])
-        if against is not None:
-            own = own / np.nanmean(against[draw.integers(len(against), size=len(against))][:, images]) - 1
-        estimates.append(own)
-    low, high = np.quantile(estimates, [0.025, 0.975])
-    middle = np.nanmean(values) if against is None else np.nanmean(values) / np.nanmean(against) - 1
-    return float(middle), float(low), float(high)
-
-
-def late_loss(study: Study, rows: Sequence[Mapping[str, Any]]) -> float:
-    """How much worse the last step of the longest walk is than its best one, relative; the best by validation."""
-    best = int(np.argmax(study.better * np.mean([row["val_path"] for row in rows], 0)))
-    path = np.mean([row["test_path"] for row in rows], 0)
-    return float(study.better * (path[best] - path[-1]) / path[best])
+    protocol, stream = own(reader, task, split), partial(ask, model, phrasing=RANDOM if study.instructed else "")
+    walks = {n: score_steps(model, protocol, reader, steps=n, options=Options(batch=64), stream=stream) for n in STEPS}
+    paths = {n: walk.per_image(metric)[0] for n, walk in walks.items()}
+    return {str(n): path[:, -1] for n, path in paths.items()}, paths[STEPS[-1]]
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:

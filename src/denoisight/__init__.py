@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .predict.load import load
     from .predict.model import Model
     from .predict.prediction import Prediction
+    from .predict.session import Session
 
 _HOMES = {
     "annotations": ("Annotation", "Batch", "Boxes", "Depth", "Labels", "Mask", "Normals", "Query", "Sample"),
@@ -48,6 +49,7 @@ _HOMES = {
     "predict.load": ("load",),
     "predict.model": ("Model",),
     "predict.prediction": ("Prediction",),
+    "predict.session": ("Session",),
 }
 _HOME = {name: room for room, names in _HOMES.items() for name in names}
 
@@ -68,6 +70,7 @@ __all__ = [
     "Query",
     "RecipeError",
     "Sample",
+    "Session",
     "SessionError",
     "UsageError",
     "WeightsError",

@@ -275,18 +275,23 @@ def stack(items: Sequence[Kind]) -> Kind:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What a predictor is given: a picture, what is asked about it, and a name that its random numbers hang on."""
+    """What a predictor is given: a picture, what is asked about it, and a name that its random numbers hang on.
+
+    `avoid` is what the text was, or may be, confused with: "the left one". Predictions keep away from it.
+    """
 
     image: Float[Tensor, "3 h w"]
     text: str = ""
     key: str = ""
+    avoid: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         return _size(self.image)
 
     def flip(self) -> Query:
-        return replace(self, image=self.image.flip(-1), text=mirror_words(self.text))
+        avoid = tuple(map(mirror_words, self.avoid))
+        return replace(self, image=self.image.flip(-1), text=mirror_words(self.text), avoid=avoid)
 
     def crop(self, top: int, left: int, height: int, width: int) -> Query:
         return replace(self, image=self.image[_window(self.size, top, left, height, width)])

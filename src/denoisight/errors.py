@@ -8,6 +8,7 @@ DenoisightError           exit 1   the run failed
 ├── MissingExtraError     exit 4   an optional package is not installed
 ├── WeightsError          exit 5   a model cannot be reached or read
 └── SessionError          exit 1   an interactive session cannot do what was asked
+    └── CriticError       exit 1   who was asked for a correction gave no usable answer
 
 A message says what came, what was needed and what to do.
 """
@@ -48,6 +49,10 @@ class WeightsError(DenoisightError):
 
 
 class SessionError(DenoisightError):
+    pass
+
+
+class CriticError(SessionError):
     pass
 
 

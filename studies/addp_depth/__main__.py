@@ -8,16 +8,14 @@ same number of network evaluations. `--quick` trains two arms of one seed for a 
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import replace
 from pathlib import Path
 
-from studies.addp_depth.table import write
-from studies.arms import Arm, Study, run
-from studies.scenes32 import scenes
+from studies.aligned import command
+from studies.arms import Arm, Judged, Study
+from studies.scenes import scenes
 
 HERE = Path(__file__).parent
-UNITS = 3 * 560
+UNITS = 3 * 360
 
 
 def arm(
@@ -38,45 +36,46 @@ def arm(
     return Arm(", ".join(words), changes, 4 if "on-policy" in kinds else 3)
 
 
-GRID = tuple(
-    arm(predicts, law, kinds)
-    for predicts in ("x0", "v", "eps")
-    for law, kinds in (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
-)
-PAPER = tuple(
-    arm(predicts, law, kinds)
-    for predicts in ("x0", "v", "eps")
-    for law, kinds in (("ct2", ""), ("uniform", "blur"), ("ct2", "blur"))
-)
-LAWS = (
-    *(arm("v", law) for law in ("ct", "native", "converted", "logit-normal", "mode-shifted")),
-    *(arm("x0", law) for law in ("ct", "converted")),
+def grid(predicts: str, **how: str) -> tuple[Arm, ...]:
+    """Baseline, sampling, augmentation, both."""
+    pairs = (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
+    return tuple(arm(predicts, law, kinds, **how) for law, kinds in pairs)
+
+
+def paper(predicts: str) -> tuple[Arm, ...]:
+    """Sampling and augmentation as the paper words them: the square of the contribution, Gaussian blur."""
+    return tuple(arm(predicts, law, kinds) for law, kinds in (("ct2", ""), ("uniform", "blur"), ("ct2", "blur")))
+
+
+def scaled(predicts: str) -> tuple[Arm, ...]:
+    """Laws as weights of the loss, among them those whose authors use them so."""
+    return tuple(arm(predicts, law, by="scaling", name="scaling") for law in ("ramp", "min-snr", "p2"))
+
+
+X0 = (
+    *grid("x0"),
     arm("x0", "ct", "on-policy"),
-)
-SCALED = (
-    *(arm("v", law, by="scaling", name="scaling") for law in ("ramp", "ct", "min-snr", "p2")),
-    arm("x0", "ramp", by="scaling", name="scaling"),
-)
-CORRUPTIONS = tuple(
-    arm(predicts, "ramp", kinds)
-    for predicts in ("x0", "v")
-    for kinds in ("blur", "drift", "blur,drift", "on-policy-exact")
-)
-VARIANTS = (
+    arm("x0", "ct"),
     arm("x0", "ramp", "on-policy", name="constant", strength_by="constant"),
     arm("x0", "ramp", "on-policy", name="t/T", strength_by="time"),
-    arm("v", "ramp", "on-policy", name="constant", strength_by="constant"),
-    arm("x0", "ramp", "on-policy", name="naive", target="naive"),
-    arm("x0", "ramp", "blur", name="constant", strength_by="constant"),
-    arm("x0", "ramp", "blur", name="naive", target="naive"),
+    arm("x0", "ramp", "on-policy-exact"),
+    *(arm("x0", "ramp", kinds) for kinds in ("blur", "drift", "blur,drift")),
+    *paper("x0"),
+    *scaled("x0"),
     arm("x0", "ramp", name="perturbed", perturb=0.1),
+    arm("x0", "ramp", "on-policy", name="naive", target="naive"),
+    arm("x0", "ramp", "blur", name="naive", target="naive"),
+    arm("x0", "ramp", "blur", name="constant", strength_by="constant"),
+    *(arm("x0", law) for law in ("converted", "logit-normal", "mode-shifted")),
+)
+V = (
+    *grid("v"),
+    arm("v", "ramp", "on-policy-exact"),
+    *paper("v"),
+    *scaled("v"),
+    *(arm("v", law) for law in ("ct", "native", "converted", "logit-normal")),
     arm("v", "ramp", name="perturbed", perturb=0.1),
 )
-FLOW = tuple(
-    arm("flow", law, kinds, schedule="flow")
-    for law, kinds in (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
-)
-
 
 STUDY = Study(
     folder=HERE,
@@ -85,9 +84,10 @@ STUDY = Study(
         "tasks": ("depth",),
         "model": "new",
         "network": {"widths": (64, 96, 128)},
-        "batch": 32,
+        "codecs": {"depth": "ratio"},
+        "batch": 64,
         "res": 32,
-        "optim": {"lr": 1e-3, "warmup": 50, "ema": 0.99},
+        "optim": {"name": "muon", "lr": 2e-3, "warmup": 40, "ema": 0.99},
         "augment": {"crop": 1.0, "colour": 0.0},
         "validations": 1,
         "validation_images": 16,
@@ -95,33 +95,22 @@ STUDY = Study(
         "threads": 1,
         "precision": "bf16",
     },
-    arms=(*GRID, *FLOW, *PAPER, *LAWS, *SCALED, *CORRUPTIONS, *VARIANTS),
-    task="depth",
-    metric="abs_rel",
-    better=-1,
+    arms=(*X0, *grid("flow", schedule="flow"), *V, *grid("eps")),
+    judged={"depth": Judged("abs_rel", -1)},
     units=UNITS,
+    baselines=tuple(f"{predicts}, uniform" for predicts in ("x0", "v", "eps", "flow")),
+    curves=tuple(arm.name for kind in ("x0", "v", "flow") for arm in grid(kind)),
 )
 
+ABOUT = f"""
+# Depth by denoising, aligned with perception
 
-def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__)
-    flags.add_argument("--quick", action="store_true")
-    flags.add_argument("--table", action="store_true", help="only write README.md from results.jsonl")
-    flags.add_argument("--jobs", type=int)
-    asked = flags.parse_args()
-    study = quick() if asked.quick else STUDY
-    if not asked.table:
-        run(study, scenes(512 if asked.quick else 8192), asked.jobs)
-    write(study)
-
-
-def quick() -> Study:
-    """Two arms of one seed at a tenth of the budget: whether it runs, and no result."""
-    folder = Path("runs/studies/addp_depth-quick")
-    folder.mkdir(parents=True, exist_ok=True)
-    arms = (arm("x0"), arm("x0", "ramp", "on-policy"))
-    return replace(STUDY, folder=folder, arms=arms, seeds=(0,), units=UNITS // 10, val=32, test=64)
+Networks of 5.1 million weights from nothing on 8,192 procedural scenes of 32 x 32 pixels: {UNITS // 3} steps of
+64 images or, with a pass of the averaged network for an on-policy corruption, {UNITS // 4}, which is the same
+number of network evaluations. Names: kind of prediction, law over timesteps (10 % of it uniform), corruption of
+truths. Written from `results.jsonl` by `python -m studies.addp_depth --table`.
+"""
 
 
 if __name__ == "__main__":
-    main()
+    command(STUDY, ABOUT, lambda quick: scenes(512 if quick else 8192))

@@ -7,8 +7,8 @@ import denoisight
 PUBLIC = {
     "Annotation", "Batch", "Boxes", "DataError", "DenoisightError", "Depth", "Labels", "Mask",
     "MissingExtraError", "Model", "Normals", "Prediction", "ProtocolError", "Query", "RecipeError",
-    "Sample", "SessionError", "UsageError", "WeightsError", "__version__", "create_images", "edit_images",
-    "load", "open_data",
+    "Sample", "Session", "SessionError", "UsageError", "WeightsError", "__version__", "create_images",
+    "edit_images", "load", "open_data",
 }  # fmt: skip
 
 

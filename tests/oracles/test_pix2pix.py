@@ -6,10 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
+from denoisight.annotations import Query
 from denoisight.create.edit import edit_images
 from denoisight.create.synthesize import create_images
 from denoisight.diffusion.noise import gaussian
 from denoisight.errors import UsageError
+from denoisight.models.folder import TaskEntry
 from denoisight.predict.load import load
 from denoisight.predict.model import Model
 from denoisight.recipes.base import Recipe
@@ -54,6 +56,22 @@ def test_edits_are_those_of_the_stock_pipeline(folder: Path, text: float, image_
     stock = theirs(folder, text, image_scale, negative)
     assert stock.std() > 0.05
     torch.testing.assert_close(ours(load(folder, "cpu"), text, image_scale, negative), stock, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("avoid", ["", "e"])
+@pytest.mark.parametrize(("text", "image_scale"), [(4.0, 1.0), (7.5, 1.5)])
+def test_a_correction_is_the_negative_prompt_of_the_stock_pipeline(
+    folder: Path, text: float, image_scale: float, avoid: str
+) -> None:
+    """As perception asks: what is to be avoided stands in the place of the empty prompt, in every branch."""
+    referring = TaskEntry(name="referring", codec="paint", prompt="{text}")
+    model = Model(load(folder, "cpu").parts.with_config(denoises=(referring,)))
+    asked = {"steps": STEPS, "res": 0, "guidance": text - 1, "image_guidance": image_scale - 1}
+    query = Query(image(), "ab", "000001", (avoid,) if avoid else ())
+    answer = model.predict(query, "referring", **asked)
+    with torch.no_grad():
+        edited = (model.parts.backbone.latents.decode(answer.latent[None])[0] / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(edited, theirs(folder, text, image_scale, avoid), rtol=0, atol=1e-4)
 
 
 def test_what_is_saved_opens_in_the_stock_class(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stable Diffusion taught tasks that are asked for in words: edits by instruction, as the stock class makes them."""
+"""Stable Diffusion taught tasks that are asked for in words: edits by instruction, as diffusers' own class makes."""
 
 from itertools import count
 from pathlib import Path

@@ -234,6 +234,6 @@ def test_the_image_of_a_prediction_is_unscaled_where_the_network_edits(folders: 
     backbone, seen = editing(folders["edit"]), []
     backbone.unet.conv_in.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][:, 4:]))
     with torch.no_grad():
-        list(denoise(backbone, image()[None], ["depth"], [[0]], steps=1))
+        list(denoise(backbone, backbone.condition(image()[None], ["depth"]), [[0]], steps=1))
         raw = backbone.latents.vae.encode(image()[None] * 2 - 1).latent_dist.mode()
     torch.testing.assert_close(seen[0], raw, rtol=1e-4, atol=1e-5)

@@ -26,8 +26,13 @@ VERBS = {
     "demo": ("demo:demo", "The main job in five minutes: predict, adapt to forty labelled images, report."),
     "train": ("train:train", "Teach a model a task from a folder of labelled images."),
     "predict": ("predict:predict", "Predict depth, normals or labels for files, folders, globs and lists."),
+    "refer": ("refer:refer", "Segment what a phrase means, and correct the answer in words."),
     "create": ("create:create", "Create images from captions."),
     "evaluate": ("evaluate:evaluate", "Judge a model by a frozen protocol, beside trivial baselines."),
+    "analyze": (
+        "analyze:analyze",
+        "What every denoising step brings: curves, causes of a late loss, how many to take.",
+    ),
     "report": ("report:report", "Write a run folder's report again as one HTML page."),
     "doctor": ("doctor:doctor", "Versions, device, threads, disk, and what is wrong with them."),
 }
@@ -56,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     quiet = bool({"-q", "--quiet"} & set(words))
     logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "httpx2", "urllib3", "matplotlib", "PIL", "accelerate"):
+    for noisy in ("httpx", "httpx2", "urllib3", "matplotlib", "PIL", "accelerate", "openai"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app(translate([word for word in words if word != "--debug"]), exit_on_error=True)

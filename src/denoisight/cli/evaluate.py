@@ -20,6 +20,7 @@ def evaluate(
     split: str = "test",
     out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
     steps: int | None = None,
+    stop_at: float | None = None,
     ensemble: int = 1,
     res: int | None = None,
     route: Literal["denoise", "readout"] | None = None,
@@ -51,6 +52,8 @@ def evaluate(
     out
         Folder for results.json, per_image.csv and report.html (default: evaluation/PROTOCOL in the run folder,
         else runs/evaluation/...).
+    stop_at
+        Leave the denoising steps once the next noise level in [0, 1) is below this one (default: the model's own).
     phrasing
         Ask in free words, by the number of a paraphrase, from 0, or "random": of models that follow instructions.
     limit
@@ -76,7 +79,7 @@ def evaluate(
         task=task,
         data=data,
         split=split,
-        options=Options(steps, ensemble, res, route, seed, batch),
+        options=Options(steps, ensemble, res, route, seed, batch, stop_at=stop_at),
         phrasing=phrasing,
         limit=limit,
         partial=partial,

@@ -20,6 +20,7 @@ def predict(
     model: str = "embedded",
     allow_pickle: Annotated[bool, Parameter(negative="")] = False,
     steps: int | None = None,
+    stop_at: float | None = None,
     ensemble: int = 1,
     res: int | None = None,
     route: Literal["denoise", "readout"] | None = None,
@@ -53,6 +54,8 @@ def predict(
         Open a model of which there are only pickles (.bin); of safetensors there is no need.
     steps
         Denoising steps (default: the model's own).
+    stop_at
+        Leave them once the next noise level in [0, 1) is below this one (default: the model's own; 0: never).
     ensemble
         Members that are merged into one answer, with a map of uncertainty.
     prompt
@@ -100,7 +103,7 @@ def predict(
     )
 
     options = Options(
-        steps, ensemble, res, route, seed, batch, sampler=sampler, ensemble_method=ensemble_method
+        steps, ensemble, res, route, seed, batch, sampler=sampler, ensemble_method=ensemble_method, stop_at=stop_at
     )  # fmt: skip
     written: list[str] = []
     bad: dict[str, str] = {}

@@ -43,8 +43,8 @@ def train(
     out
         The run's folder (default: runs/TASK).
     recipe
-        What to begin with: adapt; embedded for one new network of all roles; embedded-create for one that only creates;
-        generalist for tasks asked for in free words.
+        What to begin with: adapt; generalist for tasks asked for in free words; embedded for one new network of all
+        roles; embedded-create for one that only creates.
     config
         A YAML file of changes to the recipe, as `denoisight config show` prints it.
     resume

@@ -88,7 +88,7 @@ def edit(model: Model, query: Query, instruction: str, how: Editing) -> Sample:
     cond = backbone.condition(backbone.fit(query.image, how.res)[None].to(like), [instruction])
     unsaid = Condition(cond.image, backbone.condition(None, [how.negative]).text)
     empty = Condition(torch.zeros_like(cond.image), unsaid.text)
-    denoiser = two_way(backbone.denoise, unsaid, empty, how.guidance, how.image_guidance, join=Condition.join)
+    denoiser = two_way(backbone.denoise, [unsaid], [empty], how.guidance, how.image_guidance, join=Condition.join)
     x = gaussian(cond.image.shape[1:], seeds).to(like)
     steps, walking = how.steps or config.steps, config.walk(how.sampler)
     (edited,) = walk(backbone, denoiser, x, cond, seeds, sampler=how.sampler, steps=steps, **walking)

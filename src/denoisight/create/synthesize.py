@@ -83,7 +83,7 @@ def synthesize(
         x = add_noise(latents.encode(images.to(like) * 2 - 1), x, backbone.schedule.at(first))
         start = noise_level
     negatives = backbone.condition(None, [negative] * len(prompts))
-    denoiser = classifier_free(backbone.denoise, negatives, guidance, join=Condition.join)
+    denoiser = classifier_free(backbone.denoise, [negatives], guidance, join=Condition.join)
     cond = backbone.condition(None, prompts)
     return walk(backbone, denoiser, x, cond, seeds, sampler=sampler, steps=steps, start=start, **walking)
 

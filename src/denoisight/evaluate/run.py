@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
-from torch import Tensor
-
 from ..annotations import Annotation, Boxes, Labels, Query, Sample, stack
 from ..data.readers import Reader
 from ..errors import DenoisightError, ProtocolError, shortlist
@@ -124,17 +122,16 @@ def count_arms(
                     f"{len(samples)} queries were answered by {len(predictions)} predictions; give one a query."
                 )
             for sample, prediction in zip(samples, predictions, strict=True):
-                made, truth = compare(prediction, sample, protocol)
-                tallies[name].add([sample.key], judge.counts(stack([made]), stack([truth])))
-                if judge.ranking is not None:
-                    tallies[name].keep(sample.key, judge.ranking.keep(made, truth))
+                enter(tallies[name], prediction, sample, protocol)
     return tallies
 
 
-def count_image(prediction: Annotation, sample: Sample, protocol: Protocol) -> dict[str, Tensor]:
-    """One image's counts, with a leading axis of 1. The prediction is brought to the truth's size first."""
-    made, truth = compare(prediction, sample, protocol)
-    return judge_of(protocol).counts(stack([made]), stack([truth]))
+def enter(tally: Tally, prediction: Annotation, sample: Sample, protocol: Protocol) -> None:
+    """Count one image's prediction, brought to the truth's size first."""
+    judge, (made, truth) = judge_of(protocol), compare(prediction, sample, protocol)
+    tally.add([sample.key], judge.counts(stack([made]), stack([truth])))
+    if judge.ranking is not None:
+        tally.keep(sample.key, judge.ranking.keep(made, truth))
 
 
 def compare(prediction: Annotation, sample: Sample, protocol: Protocol) -> tuple[Annotation, Annotation]:

@@ -17,6 +17,12 @@ Scores = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 """A `*_scores` function: counts with any leading axes to scores with these axes."""
 
 
+def percentiles(values: Float[Tensor, " r"], level: float = 0.95) -> tuple[float, float]:
+    """The ends of the middle `level` of the values, leaving out NaN."""
+    low, high = values.nanquantile(values.new_tensor([(1 - level) / 2, (1 + level) / 2])).tolist()
+    return low, high
+
+
 class Tally:
     """Counts of the images named by `keys`, as far as they have come in.
 
@@ -83,13 +89,19 @@ class Tally:
     ) -> dict[str, tuple[float, float]]:
         """Percentile bootstrap over images (Efron & Tibshirani, 1993, chapter 13): how far the choice of
         images alone moves the scores. It says nothing about the spread over seeds or trainings."""
+        drawn = self.resampled(pooling, resamples=resamples, seed=seed)
+        return {name: percentiles(values, level) for name, values in drawn.items()}
+
+    def resampled(
+        self, pooling: Pooling, *, resamples: int = 1000, seed: int = 0
+    ) -> dict[str, Float[Tensor, " resamples"]]:
+        """The scores of lists drawn from this one with replacement. Tallies of the same images draw the same lists, so
+        that differences between two of them are paired."""
         n = len(self.keys)
         draws = torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
         weights = torch.zeros(resamples, n, dtype=torch.float64)
         weights.scatter_add_(1, draws, torch.ones_like(weights))
-        tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-        ends = {name: v.nanquantile(tails) for name, v in self._estimate(weights, pooling).items()}
-        return {name: (low.item(), high.item()) for name, (low, high) in ends.items()}
+        return self._estimate(weights, pooling)
 
     def _estimate(self, weights: Float[Tensor, "r n"], pooling: Pooling) -> dict[str, Float[Tensor, " r"]]:
         """The scores of r lists in which image i stands `weights[:, i]` times."""

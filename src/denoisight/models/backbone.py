@@ -94,7 +94,11 @@ class Backbone(nn.Module):
         words = self.text(prompts)
         if images is None:
             return Condition(words.new_zeros(len(words), self.latents.channels, 1, 1), words)
-        return Condition(self.beside(self.latents.encode(images * 2 - 1)), words)
+        return Condition(self.see(images), words)
+
+    def see(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
+        """Images in [0, 1] as the network takes them beside the noisy latents."""
+        return self.beside(self.latents.encode(images * 2 - 1))
 
     def beside(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """An image's latents in the scale in which the network takes them beside the noisy ones."""

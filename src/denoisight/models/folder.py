@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..diffusion.schedule import SCHEDULES
 from ..errors import DenoisightError, WeightsError, pick
-from ..runtime import whole_folder
+from ..runtime import whole_folder, write_text
 from .backbone import Backbone
 from .embedded import Network, build
 from .files import again, snapshot_of
@@ -30,7 +30,8 @@ class TaskEntry(BaseModel):
     """A task that the model was trained for.
 
     `classes` where it tells classes apart, `prompt` where it was asked for in other words than the task's own, `codec`
-    where its truth is drawn in another way than the task's first, `steps` where it has a number of steps of its own.
+    where its truth is drawn in another way than the task's first, `steps` where it has a number of steps of its own,
+    `stop_at` where it leaves its walk before the end: once the next noise level is below it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +41,7 @@ class TaskEntry(BaseModel):
     prompt: str | None = None
     codec: str | None = None
     steps: int | None = None
+    stop_at: float | None = Field(default=None, ge=0, lt=1)
 
 
 class ModelConfig(BaseModel):
@@ -160,6 +162,19 @@ def read_config(folder: Path) -> ModelConfig:
         raise WeightsError(f"{folder} holds no model.json; give a folder that denoisight saved.") from error
     except (ValidationError, ValueError) as error:
         raise WeightsError(f"{folder / 'model.json'} cannot be read as a model of format {FORMAT}: {error}") from error
+
+
+def store_walk(folder: Path, task: str, steps: int, stop_at: float) -> None:
+    """Write into a folder's `model.json` how a task is denoised where nobody says; the weights stay as they are.
+
+    `stop_at` is a noise level, 0 to take every step. Raises `WeightsError` where the folder has no `model.json`,
+    `DataError` where it cannot be written.
+    """
+    config = read_config(folder)
+    told = {"steps": steps, "stop_at": stop_at or None}
+    entries = tuple(e.model_copy(update=told) if e.name == task else e for e in config.denoises)
+    changed = config.model_copy(update={"denoises": entries})
+    write_text(folder / "model.json", changed.model_dump_json(indent=2) + "\n")
 
 
 def open_folder(folder: Path | str, heads_for: dict[str, int] | None = None, allow_pickle: bool = False) -> Parts:

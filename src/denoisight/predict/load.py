@@ -19,7 +19,7 @@ def load(name: str | Path, device: str = "auto", dtype: str = "fp32", allow_pick
     What is not in the hub's cache is downloaded, and its licence logged first. Weights are safetensors, unless
     `allow_pickle` is set and a folder has only pickles. Raises `WeightsError` (exit 5) saying what was looked for.
     """
-    folder = _find(str(name), allow_pickle)
+    folder = find_folder(str(name), allow_pickle)
     try:
         told = read_config(folder).reads if (folder / "model.json").exists() else ()
         reads = {entry.name: task_of(entry).head.channels for entry in told}
@@ -29,7 +29,8 @@ def load(name: str | Path, device: str = "auto", dtype: str = "fp32", allow_pick
     return model.to(device, dtype)
 
 
-def _find(name: str, allow_pickle: bool) -> Path:
+def find_folder(name: str, allow_pickle: bool = False) -> Path:
+    """Where the model of a name lies, which may take a download. Raises `WeightsError` where there is none."""
     if name in SHIPPED:
         return embedded_folder(name)
     folder, source = Path(name).expanduser(), find_source(name)

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..annotations import Annotation, Query, resize_image
+from ..diffusion.guidance import SHARES
 from ..diffusion.samplers import Step
 from ..errors import DenoisightError, UsageError, pick
+from ..models.backbone import Condition
 from ..models.embedded import SHIPPED
 from ..models.folder import Parts, TaskEntry, save
 from ..runtime import DTYPES, item_seed, pick_device
@@ -26,8 +29,12 @@ from .ensemble import agree
 from .prediction import Prediction
 from .query import ImageLike, as_query
 from .readout import read
+from .steer import check, steer, told
 
 Route = Literal["denoise", "readout"]
+
+STRONGEST = 10.0
+"""The largest weight of guidance: estimates move that many times their difference."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,12 @@ class Options:
     size of the image rather than that of the network. trajectory: keep the clean estimate of every step.
     ensemble_method: how members are merged, see `ensemble.METHODS`. latents: noise [n e, c, h, w] to start from in
     place of the seed's, for images in one batch.
+    guidance: how strongly the words steer, in [0, 10], away from what the query avoids, or with nothing to avoid from
+    the empty prompt (None: 1 for queries with something to avoid, 0 for others). guide: the noise levels between which
+    it acts. negatives: "mean" shares the weight out among what is avoided, "sum" gives it to each. image_guidance: the
+    weight towards the image, for networks that edit.
+    stop_at: a noise level in [0, 1); the walk over all its steps is left once the next level is below it (None: the
+    model's own, 0: never).
     """
 
     steps: int | None = None
@@ -54,6 +67,11 @@ class Options:
     trajectory: bool = False
     ensemble_method: str = "closed-form"
     latents: Tensor | None = None
+    guidance: float | None = None
+    guide: tuple[float, float] = (0.0, 1.0)
+    negatives: str = "mean"
+    image_guidance: float = 0.0
+    stop_at: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "ensemble", "batch"):
@@ -62,6 +80,27 @@ class Options:
                 raise UsageError(f"{name} is {value}, but must be at least 1.")
         if self.res is not None and self.res < 0:
             raise UsageError(f"res is {self.res}; give a number of pixels, or 0 for the image's own size.")
+        for name in ("guidance", "image_guidance"):
+            value = getattr(self, name)
+            # Written so that NaN is refused, too.
+            if value is not None and not 0 <= value <= STRONGEST:
+                raise UsageError(f"{name} is {value}; give 0 for none, or up to {STRONGEST:g}.")
+        low, high = self.guide
+        if not 0 <= low < high <= 1:
+            raise UsageError(f"guide is from {low} to {high}; give two noise levels in [0, 1], the lower one first.")
+        pick(SHARES, self.negatives, "way to weigh negatives")
+        if self.stop_at is not None and not 0 <= self.stop_at < 1:
+            raise UsageError(
+                f"stop_at is {self.stop_at}; give a noise level of at least 0, which never stops, below 1."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Images as a network sees them: [b 3 h w] in [0, 1] at its size, and encoded [b c h2 w2]."""
+
+    images: Tensor
+    latents: Tensor
 
 
 class _Answer(NamedTuple):
@@ -110,6 +149,10 @@ class Model:
         own = {entry.name: entry.steps for entry in self.parts.config.denoises}
         return own.get(task) or self.parts.config.steps
 
+    def stop_at(self, task: str) -> float:
+        """The noise level at which it leaves its walk for a task where nobody says; 0 where it takes every step."""
+        return {entry.name: entry.stop_at for entry in self.parts.config.denoises}.get(task) or 0.0
+
     def to(self, device: str | torch.device = "auto", dtype: str = "fp32") -> Model:
         """Move to a device and precision ("fp32", "bf16", "fp16"), in place."""
         place, precision = pick_device(str(device)), pick(DTYPES, dtype, "precision")
@@ -150,19 +193,37 @@ class Model:
         trajectory: bool = False,
         ensemble_method: str = "closed-form",
         latents: Tensor | None = None,
+        avoid: str | Sequence[str] = (),
+        guidance: float | None = None,
+        guide: tuple[float, float] = (0.0, 1.0),
+        negatives: str = "mean",
+        image_guidance: float = 0.0,
+        stop_at: float | None = None,
     ) -> Any:
         """One `Prediction` for one image, a list for a list; `Options` says what the keywords mean.
 
         images: paths, PIL images, uint8 arrays [h w 3], tensors [3 h w] in [0, 1], or Queries; sizes may differ.
+        avoid: what the prompt was confused with, a phrase or several.
         """
         options = Options(
             steps, ensemble, res, route, seed, batch, sampler, match_input_resolution, trajectory,
-            ensemble_method, latents,
+            ensemble_method, latents, guidance, guide, negatives, image_guidance, stop_at,
         )  # fmt: skip
         if isinstance(images, ImageLike):
-            return next(self.stream([as_query(images, 0, prompt)], task, options))
-        queries = [as_query(image, index, prompt) for index, image in enumerate(images)]
+            return next(self.stream([as_query(images, 0, prompt, avoid)], task, options))
+        queries = [as_query(image, index, prompt, avoid) for index, image in enumerate(images)]
         return list(self.stream(queries, task, options))
+
+    @torch.no_grad()
+    def look(self, queries: Sequence[Query], res: int | None = None) -> Look:
+        """Images encoded once, for several questions; of one size after fitting to `res`, as in `Options`."""
+        images = self.images(queries, self.parts.config.resolution if res is None else res)
+        return Look(images, self.parts.backbone.see(images))
+
+    def ask(self, query: Query, task: str, options: Options, look: Look) -> Prediction:
+        """A prediction by denoising for one image that was encoded before, at the same `res`."""
+        chosen, way = self.task(task, "denoise")
+        return next(self._predict([query], chosen, way, options, look))
 
     def stream(self, queries: Sequence[Query], task: str, options: Options = Options()) -> Iterator[Prediction]:
         """Predictions in the order of the queries; images that are worked on at one size share batches.
@@ -176,21 +237,33 @@ class Model:
         chosen, way = self.task(task, options.route)
         yield from self._predict(queries, chosen, way, options)
 
-    def _predict(self, queries: Sequence[Query], task: Task, way: Route, options: Options) -> Iterator[Prediction]:
+    def _predict(
+        self, queries: Sequence[Query], task: Task, way: Route, options: Options, look: Look | None = None
+    ) -> Iterator[Prediction]:
         config = self.parts.config
         steps = (options.steps or self.steps(task.name)) if way == "denoise" else 1
         longest = config.resolution if options.res is None else options.res
         members = options.ensemble if way == "denoise" else 1
+        if options.stop_at is None:
+            options = replace(options, stop_at=self.stop_at(task.name))
         settings: dict[str, str | int | float] = {"route": way, "steps": steps, "ensemble": members}
         settings |= {"seed": options.seed, "res": longest}
         if way == "denoise":
-            self.parts.backbone.text.check([task.instruct(query.text) for query in queries])
+            settings |= {"stop_at": options.stop_at} if options.stop_at else {}
+            self._check(queries, task, options)
+        elif options.guidance or options.image_guidance or any(query.avoid for query in queries):
+            raise UsageError(f"{task.name!r} is read out in one pass, which words cannot steer; leave guidance out.")
         done: dict[int, Prediction] = {}
-        for indices in self._groups(queries, longest, options.batch):
+        for indices in self.groups(queries, longest, options.batch):
             group = [queries[i] for i in indices]
-            for i, answer in zip(indices, self._answer(group, task, way, steps, longest, options), strict=True):
+            if way == "denoise":
+                answers = self._denoise(group, look or self.look(group, longest), task, steps, options)
+            else:
+                answers = self._read(self.images(group, longest), task)
+            for i, answer in zip(indices, answers, strict=True):
                 size = queries[i].size if options.match_input_resolution else answer.reading.annotation.size
-                done[i] = _finish(queries[i], task.name, answer, size, settings)
+                steered = told(queries[i], options) if way == "denoise" else {}
+                done[i] = _finish(queries[i], task.name, answer, size, settings | steered)
         yield from (done[i] for i in range(len(queries)))
 
     def _follow(self, queries: Sequence[Query], options: Options) -> Iterator[Prediction]:
@@ -215,44 +288,42 @@ class Model:
         told = {**self.parts.config.provenance, **(provenance or {})}
         save(self.parts.with_config(provenance=told), folder, card, DTYPES[dtype])
 
-    def _groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[list[int]]:
+    def _check(self, queries: Sequence[Query], task: Task, options: Options) -> None:
+        for query in queries:
+            check(query, task, options, self.parts.backbone)
+        self.parts.backbone.text.check([task.instruct(words) for q in queries for words in (q.text, *q.avoid)])
+
+    def groups(self, queries: Sequence[Query], longest: int, batch: int) -> Iterator[list[int]]:
+        """Places of queries that are worked on at one size, at most `batch` together."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, query in enumerate(queries):
             by_size[self.parts.backbone.fitting_size(*query.size, longest)].append(i)
         for indices in by_size.values():
             yield from (indices[i : i + batch] for i in range(0, len(indices), batch))
 
-    def _images(self, queries: Sequence[Query], longest: int) -> Tensor:
+    def images(self, queries: Sequence[Query], longest: int) -> Float[Tensor, "b 3 h w"]:
+        """The pictures of queries of one group as the network takes them, in [0, 1]."""
         backbone = self.parts.backbone
         images = torch.stack([backbone.fit(query.image, longest) for query in queries])
         return images.to(backbone.device, next(backbone.parameters()).dtype)
 
     @torch.no_grad()
-    def _answer(
-        self, queries: Sequence[Query], task: Task, way: Route, steps: int, longest: int, options: Options
-    ) -> list[_Answer]:
-        images = self._images(queries, longest)
-        if way == "denoise":
-            return self._denoise(queries, images, task, steps, options)
-        return self._read(images, task)
-
-    def _denoise(
-        self, queries: Sequence[Query], images: Tensor, task: Task, steps: int, options: Options
-    ) -> list[_Answer]:
-        members = range(options.ensemble)
-        prompts = [task.instruct(query.text) for query in queries]
+    def _denoise(self, queries: Sequence[Query], look: Look, task: Task, steps: int, options: Options) -> list[_Answer]:
+        members, backbone, images = range(options.ensemble), self.parts.backbone, look.images
+        cond = Condition(look.latents, backbone.text([task.instruct(query.text) for query in queries]))
         seeds = [[item_seed(options.seed, query.key, member) for member in members] for query in queries]
         kept: list[Step] = []
         start = None if options.latents is None else options.latents.to(images)
         for step in denoise(
-            self.parts.backbone,
-            images,
-            prompts,
+            backbone,
+            cond,
             seeds,
             steps=steps,
             sampler=options.sampler,
+            denoiser=steer(backbone, cond, queries, task, options),
             **self.parts.config.walk(options.sampler),
             start=start,
+            stop_at=options.stop_at or 0.0,
         ):
             kept = [*kept, step] if options.trajectory else [step]
         if not kept[-1].clean.isfinite().all():
@@ -274,6 +345,7 @@ class Model:
         members = [decoded[i : i + ensemble] for i in range(0, len(clean), ensemble)]
         return [agree(group, method) if ensemble > 1 else Reading(group[0], None) for group in members]
 
+    @torch.no_grad()
     def _read(self, images: Tensor, task: Task) -> list[_Answer]:
         annotation, uncertainty = read(self.parts, images, task)
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -19,13 +20,16 @@ from ..errors import UsageError
 ImageLike: TypeAlias = Query | Tensor | np.ndarray | Image.Image | str | Path
 
 
-def as_query(image: ImageLike, index: int = 0, prompt: str = "") -> Query:
+def as_query(image: ImageLike, index: int = 0, prompt: str = "", avoid: Sequence[str] | str = ()) -> Query:
     """A query from whatever a user may hold; its key is the file's stem, else its place in the list."""
+    phrases = (avoid,) if isinstance(avoid, str) else tuple(avoid)
     if isinstance(image, Query):
-        return replace(image, key=image.key or f"{index:06d}", text=prompt or image.text)
+        return replace(
+            image, key=image.key or f"{index:06d}", text=prompt or image.text, avoid=phrases or image.avoid
+        )  # fmt: skip
     if isinstance(image, str | Path):
-        return Query(read_image(image), prompt, Path(image).stem)
-    return Query(_pixels(image), prompt, f"{index:06d}")
+        return Query(read_image(image), prompt, Path(image).stem, phrases)
+    return Query(_pixels(image), prompt, f"{index:06d}", phrases)
 
 
 def _pixels(image: Tensor | np.ndarray | Image.Image) -> Float[Tensor, "3 h w"]:

@@ -74,13 +74,13 @@ def judge(
 ) -> Judged:
     """Judge by a named protocol, or by the `split` of the user's own `data`; `task` "all" is all that fit.
 
-    `name` is what the model was called: a run folder tells where its data lie. `trivial`: beside the trivial baselines.
-    `phrasing`: in which words the model is asked, see `ask`. Raises `UsageError` for a task that the protocol or the
-    model lacks, `DataError` where the images are not found, `ProtocolError` for a part of them, `MissingExtraError` for
-    a task whose scores need another package.
+    `name` is what the model was called: a run folder tells where its data lie. `trivial`: beside the trivial
+    baselines. `phrasing`: in which words the model is asked, see `ask`. Raises `UsageError` for a task that the
+    protocol or the model lacks, `DataError` where the images are not found, `ProtocolError` for a part of them,
+    `MissingExtraError` for a task whose scores need another package.
     """
     _check_phrasing(model, phrasing, options)
-    cases, notes = _cases(model, name, protocol, task, data, split)
+    cases, notes = find_cases(model, name, protocol, task, data, split)
     results: list[Result] = []
     rivals: set[str] = set()
     for case in cases:
@@ -97,7 +97,7 @@ def judge(
             seed=options.seed,
             limit=limit,
             partial=partial,
-            progress=_progress(asked, quiet),
+            progress=progress_bar(asked, quiet),
         )
     return Judged(model, cases, Results(results=tuple(results)), frozenset(rivals), options, notes, phrasing)
 
@@ -146,21 +146,23 @@ def _check_phrasing(model: Model, phrasing: str, options: Options) -> None:
         raise UsageError("Only the denoising route hears words; leave out --phrasing or --route readout.")
 
 
-def _settings(model: Model, task: str, options: Options, phrasing: str) -> dict[str, str | int]:
+def _settings(model: Model, task: str, options: Options, phrasing: str) -> dict[str, str | int | float]:
     """What stands beside every score of the model."""
     config = model.parts.config
     _, way = model.task(task, options.route)
+    stop_at = model.stop_at(task) if options.stop_at is None else options.stop_at
     return {
         "route": way,
         "steps": (options.steps or model.steps(task)) if way == "denoise" else 1,
         "ensemble": options.ensemble,
         "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
         "resolution": config.resolution if options.res is None else options.res,
+        **({"stop_at": stop_at} if stop_at and way == "denoise" else {}),
         **({"phrasing": _template(task, phrasing)} if phrasing else {}),
     }
 
 
-def _cases(
+def find_cases(
     model: Model, name: str, protocol: str, task: str, data: str, split: str
 ) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """The cases that were asked for; of "all", those that can be judged, and notes on the others."""
@@ -241,5 +243,6 @@ def _data_of_run(name: str) -> str:
     return str(read_yaml(config).get("data", "")) if config.exists() else ""
 
 
-def _progress(label: str, quiet: bool) -> Callable[[Sequence[Any]], Any]:
+def progress_bar(label: str, quiet: bool) -> Callable[[Sequence[Any]], Any]:
+    """Wraps a list of batches; silent where `quiet`, and where nobody watches a terminal."""
     return lambda chunks: tqdm(chunks, desc=label, disable=quiet or None, leave=False)

@@ -15,20 +15,23 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ..annotations import Batch
 from ..data.augment import Augment
 from ..data.open import open_data, subset
 from ..data.readers import Reader
-from ..diffusion.timesteps import law
+from ..diffusion.timesteps import law, mixed
 from ..errors import DenoisightError, RecipeError, UsageError
+from ..models.backbone import Backbone
 from ..models.folder import Parts
 from ..predict.model import Model, task_of
 from ..runtime import pick_device, versions, world, write_json, write_text
 from ..tasks import TASKS, Task, make_tasks
 from ..tasks.instruct import INSTRUCT
 from ..train.batches import Stream, batches
+from ..train.contribution import read_law
 from ..train.ema import Averaged, averaged
 from ..train.gt_augment import GtAugment
 from ..train.objectives import DenoiseObjective, ReadoutObjective, Teaching
@@ -128,9 +131,11 @@ def _batches(
     recipe: Recipe, reader: Reader, parts: Parts, tasks: tuple[Task, ...], accelerator: Accelerator
 ) -> Callable[[int], Generator[Batch, None, None]]:
     """This process's share of the micro-batches from a step on."""
+    # What a mask may be confused with is drawn from the picture's instances, where they are known.
+    beside = GtAugment(**recipe.gt_augment.model_dump()).truths_beside(tasks, reader.truths)
     stream = Stream(
         reader,
-        truths=[task.truth for task in tasks],
+        truths=[*(task.truth for task in tasks), *beside],
         size=parts.backbone.fitting_size(*reader[0].size, parts.config.resolution),
         augment=Augment(recipe.augment.flip, recipe.augment.crop, recipe.augment.colour),
         batch=recipe.batch,
@@ -173,9 +178,12 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
         raise RecipeError(
             "No data to train on; give a folder of labelled images with --data DIR, or --data scenes:1000."
         )
-    truths = [make_tasks([name], ("any",))[0].truth for name in recipe.tasks]
+    tasks = [make_tasks([name], ("any",))[0] for name in recipe.tasks]
+    truths = [task.truth for task in tasks]
     size = (recipe.res or 64,) * 2
     reader = open_data(recipe.data, "train", truths, size=size, annotated=bool(truths))
+    if beside := GtAugment(**recipe.gt_augment.model_dump()).truths_beside(tasks, open_data(recipe.data).truths):
+        reader = open_data(recipe.data, "train", [*truths, *beside], size=size)
     if recipe.labels:
         reader = subset(reader, recipe.labels)
     name = "scenes" if recipe.data.startswith("scenes") else recipe.data
@@ -190,11 +198,19 @@ def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Modu
     return DenoiseObjective(
         backbone,
         tasks,
-        law(noise.timesteps, backbone.schedule, backbone.predicts, noise.rho),
+        _law(recipe, backbone),
         Teaching(**recipe.teaching.model_dump()),
         GtAugment(**recipe.gt_augment.model_dump()),
         scaling=noise.by == "scaling",
     )
+
+
+def _law(recipe: Recipe, backbone: Backbone) -> Float[Tensor, "T"]:
+    """A law of the table by its name, or a measured one by its file."""
+    noise = recipe.noise
+    if noise.timesteps.endswith(".json"):
+        return mixed(read_law(noise.timesteps, backbone.schedule.num_timesteps), noise.rho)
+    return law(noise.timesteps, backbone.schedule, backbone.predicts, noise.rho)
 
 
 def _accelerator(recipe: Recipe, out: Path) -> Accelerator:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial as bind
 from pathlib import Path
 
-import numpy as np
-
+from ..data.open import subset
 from ..errors import DataError
 from ..evaluate.results import Result, Results
-from ..evaluate.run import count_image, scores_of
+from ..evaluate.steps import score_steps
 from ..predict.load import load
-from ..predict.model import Model, Options
 from ..report.curves import denoising_curve, learning_curves
 from ..report.page import Page, Plot, describe, write_page
 from ..report.panels import Panels, choose, panel_legends, panel_row
@@ -124,22 +122,6 @@ def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
     return out
 
 
-def denoising_scores(
-    model: Model, case: Case, options: Options, steps: int, images: int, phrasing: str = ""
-) -> np.ndarray:
-    """The deciding score of the clean estimate after each step, [images, steps]."""
-    task = case.protocol.task
-    metric = CHOOSE_BY[task][0]
-    samples = [case.reader[i] for i in range(min(images, len(case.reader)))]
-    asked = replace(options, steps=steps, route="denoise", trajectory=True, ensemble=1)
-    rows = []
-    queries = [sample.asked(case.protocol.truth) for sample in samples]
-    for sample, prediction in zip(samples, ask(model, queries, task, asked, phrasing), strict=True):
-        counted = [count_image(stage, sample, case.protocol) for stage in prediction.trajectory]
-        rows.append([float(scores_of(case.protocol)(counts)[metric]) for counts in counted])
-    return np.array(rows)
-
-
 def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
     """Empty where the task is read out in one pass."""
     task = case.protocol.task
@@ -147,14 +129,26 @@ def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
         return ()
     metric, sign = CHOOSE_BY[task]
     steps = max(8, judged.model.steps(task))
-    scores = denoising_scores(judged.model, case, judged.options, steps, CURVE_IMAGES, judged.phrasing)
+    few = subset(case.reader, range(min(CURVE_IMAGES, len(case.reader))))
+    scored = score_steps(
+        judged.model,
+        case.protocol,
+        few,
+        steps=steps,
+        seeds=(judged.options.seed,),
+        options=judged.options,
+        stream=bind(ask, judged.model, phrasing=judged.phrasing),
+    )
+    pooled = case.protocol.pooling == "pooled"
+    scores = scored.means(metric) if pooled else scored.per_image(metric)[0]
     svg = denoising_curve({judged.model.name: scores}, metric, "lower" if sign > 0 else "higher")
     return (
         Plot(
             f"{task}: {metric} against the denoising step",
             svg,
             f"{metric} of the clean estimate after each of {steps} denoising steps.",
-            f"Score of the clean estimate after each of {steps} steps, on {len(scores)} images.",
+            f"Score of the clean estimate after each of {steps} steps, {'pooled over' if pooled else 'mean over'} "
+            f"{len(few)} images.",
         ),
     )
 

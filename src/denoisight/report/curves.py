@@ -68,11 +68,13 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
         return _finish(figure, axes, len(points) > 1)
 
 
-def denoising_curve(curves: Mapping[str, Float[np.ndarray, "_ _"]], metric: str, better: Better) -> str:
+def denoising_curve(
+    curves: Mapping[str, Float[np.ndarray, "_ _"]], metric: str, better: Better, best: bool = True
+) -> str:
     """The metric after each denoising step: the mean over items and its 95 % interval (1.96 standard errors).
 
     `curves` holds [items, steps] for each arm; items are images or seeds, and those with a value that is not
-    finite are left out. A ring marks each arm's best step.
+    finite are left out. A ring marks each arm's best step, unless `best` is false.
     """
     with _style(metric):
         figure, axes = _canvas("denoising step", metric)
@@ -84,9 +86,19 @@ def denoising_curve(curves: Mapping[str, Float[np.ndarray, "_ _"]], metric: str,
             error = 1.96 * whole.std(axis=0, ddof=1) / np.sqrt(len(whole)) if len(whole) > 1 else 0.0
             axes.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.18, linewidth=0)
             axes.plot(steps, mean, color=colour, linewidth=1.5, marker="o", markersize=2.5, label=arm)
-            best = int(mean.argmin() if better == "lower" else mean.argmax())
-            axes.plot(steps[best], mean[best], "o", color=colour, markersize=8, fillstyle="none")
+            if best:
+                ring = int(mean.argmin() if better == "lower" else mean.argmax())
+                axes.plot(steps[ring], mean[ring], "o", color=colour, markersize=8, fillstyle="none")
         axes.locator_params(axis="x", integer=True)
+        return _finish(figure, axes, len(curves) > 1)
+
+
+def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
+    """(x, y) of each arm as a plain line."""
+    with _style(y_label):
+        figure, axes = _canvas(x_label, y_label)
+        for (arm, (x, y)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+            axes.plot(x, y, color=colour, linewidth=1.5, marker="o", markersize=2.5, label=arm)
         return _finish(figure, axes, len(curves) > 1)
 
 

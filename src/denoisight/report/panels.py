@@ -80,12 +80,8 @@ def panel_row(
     """
     if truth is None:
         return Row(caption, (("image", to_rgb(image)), ("prediction", _draw(image, prediction))))
-    prediction, truth = prediction.to("cpu").resize(*truth.size), truth.to("cpu")
-    limits = None
-    if isinstance(prediction, Depth) and isinstance(truth, Depth):
-        prediction, limits = _fit(prediction, truth, alignment), depth_limits(truth)
-    if isinstance(prediction, Labels) and isinstance(truth, Labels) and not truth.classes:
-        prediction = match_ids(prediction, truth)
+    truth = truth.to("cpu")
+    prediction, limits = _beside(prediction, truth, alignment)
     return Row(
         caption,
         (
@@ -95,6 +91,21 @@ def panel_row(
             ("error", error_map(prediction, truth)),
         ),
     )
+
+
+def strip_row(
+    caption: str,
+    image: Float[Tensor, "3 h w"],
+    truth: Annotation,
+    stages: Mapping[str, Annotation],
+    alignment: Alignment | None = None,
+) -> Row:
+    """Image | truth | one estimate after another under their names, each drawn as `panel_row` draws a prediction."""
+    truth = truth.to("cpu")
+    drawn = [(name, *_beside(stage, truth, alignment)) for name, stage in stages.items()]
+    limits = depth_limits(truth) if isinstance(truth, Depth) else None
+    cells = ((name, _draw(image, stage, scale)) for name, stage, scale in drawn)
+    return Row(caption, (("image", to_rgb(image)), ("truth", _draw(image, truth, limits)), *cells))
 
 
 def panel_legends(truths: Sequence[Annotation]) -> dict[str, Legend]:
@@ -117,6 +128,18 @@ def data_uri(picture: Picture) -> str:
 
 def _draw(image: Tensor, annotation: Annotation, limits: tuple[float, float] | None = None) -> Picture:
     return overlay(image, annotation) if isinstance(annotation, Boxes) else colour(annotation, limits)
+
+
+def _beside(
+    prediction: Annotation, truth: Annotation, alignment: Alignment | None
+) -> tuple[Annotation, tuple[float, float] | None]:
+    """The prediction as it can be held against the truth, and the limits that both are drawn between."""
+    prediction = prediction.to("cpu").resize(*truth.size)
+    if isinstance(prediction, Depth) and isinstance(truth, Depth):
+        return _fit(prediction, truth, alignment), depth_limits(truth)
+    if isinstance(prediction, Labels) and isinstance(truth, Labels) and not truth.classes:
+        return match_ids(prediction, truth), None
+    return prediction, None
 
 
 def _fit(prediction: Depth, truth: Depth, alignment: Alignment | None) -> Depth:

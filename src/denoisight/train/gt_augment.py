@@ -81,6 +81,11 @@ class GtAugment:
         asked = {*self.kinds, *(ALL[task.kind] if "all" in self.kinds else ())}
         return tuple(kind for kind, fits in KINDS.items() if kind in asked and task.kind in fits)
 
+    def truths_beside(self, tasks: Sequence[Task], known: Sequence[str]) -> tuple[str, ...]:
+        """Truths, of those that are `known`, which the corruptions of these tasks look at beside the tasks' own."""
+        wanted = any("confuse" in self.of(task) for task in tasks) and all(t.truth != "instances" for t in tasks)
+        return ("instances",) if wanted and "instances" in known else ()
+
     def check(self, tasks: Sequence[Task]) -> None:
         """Raises `RecipeError` for a kind that fits none of the tasks."""
         for kind in self.kinds:

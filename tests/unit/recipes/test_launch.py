@@ -1,19 +1,23 @@
 """What a run starts from and what it is told of its tasks."""
 
+import json
 import multiprocessing
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from denoisight.annotations import Depth
 from denoisight.data.open import open_data
+from denoisight.data.render import render_scenes
 from denoisight.data.scenes import CLASSES, PARTS
-from denoisight.errors import DenoisightError, UsageError
+from denoisight.errors import DenoisightError, RecipeError, UsageError
 from denoisight.predict.load import load
 from denoisight.predict.model import Model
 from denoisight.recipes.adapt import adapt
 from denoisight.recipes.base import Recipe, override
-from denoisight.recipes.launch import train
+from denoisight.recipes.launch import _readers, train
 
 QUICK = {
     "steps": 1,
@@ -67,3 +71,63 @@ def test_a_run_that_fails_leaves_no_reading_process(tmp_path: Path) -> None:
     with pytest.raises(DenoisightError, match="loss became") as caught:
         train(quick("depth", model="new", workers=1, steps=50, optim={"lr": 1e30, "clip": 1e30}), tmp_path, quiet=True)
     assert caught.tb is not None and multiprocessing.active_children() == []
+
+
+def test_a_measured_law_is_trained_by_and_one_of_another_length_is_refused(tmp_path: Path) -> None:
+    law = {
+        **{"format": 1, "num_timesteps": 1000, "schedule": "scaled-linear", "task": "depth", "model": "m"},
+        **{"metric": "abs_rel", "better": "lower", "steps": 2, "seeds": 1, "timesteps": [999, 499], "trivial": 0.3},
+        **{"scores": [0.2, 0.1], "spread": [0.0, 0.0], "gains": [0.1, 0.1], "shares": [0.7, 0.3]},
+    }
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(law))
+    recipe = quick("depth", model="new", noise={"timesteps": str(path), "rho": 0.0})
+    train(recipe, tmp_path / "run", quiet=True)
+    path.write_text(json.dumps({**law, "num_timesteps": 500, "timesteps": [499, 249]}))
+    with pytest.raises(RecipeError, match="law over 500 timesteps, but this model has 1000"):
+        train(recipe, tmp_path / "other", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"noise": {"timesteps": "ctt"}}, "Unknown timestep law 'ctt'. Did you mean 'ct'?"),
+        ({"noise": {"timesteps": "law.json"}}, "Cannot read the law law.json"),
+        ({"gt_augment": {"kinds": "blurr"}}, "Unknown gt-augment kind 'blurr'"),
+        ({"gt_augment": {"kinds": ["swap"]}}, "'swap' is for Labels"),
+    ],
+)
+def test_laws_and_kinds_that_are_not_there_are_refused(tmp_path: Path, changes: dict, error: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(error)):
+        train(quick("depth", model="new", **changes), tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("changes", [{"noise": {"rho": 1.5}}, {"gt_augment": {"strength": 0}}])
+def test_shares_out_of_range_are_refused_at_birth(changes: dict) -> None:
+    with pytest.raises(RecipeError, match="less than or equal to 1|greater than 0"):
+        quick("depth", **changes)
+
+
+def test_masks_are_confused_with_what_the_folder_knows_of_instances(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for split, count in (("train", 4), ("val", 2)):
+        render_scenes(folder, split, count, (32, 32), 0)
+    recipe = override(quick("referring", model="new", gt_augment={"kinds": "confuse"}), {"data": str(folder)})
+    reader, held_out = _readers(recipe)
+    assert reader.truths == ("mask", "instances") and held_out.truths == ("mask",)
+    train(recipe, tmp_path / "run", quiet=True)
+
+
+def test_the_teacher_of_a_run_is_its_average(tmp_path: Path) -> None:
+    """Trained alike but for the corruption: on-policy passes change what is learnt, and a resumed run is the same."""
+    how = {"model": "new", "steps": 4, "checkpoint_every": 2, "noise": {"timesteps": "uniform"}}
+    plain, told = (quick("depth", **how, gt_augment={"kinds": kinds}) for kinds in ("", "on-policy-exact"))
+    hashes = []
+    for name, recipe in (("plain", plain), ("told", told), ("again", told)):
+        train(recipe, tmp_path / name, quiet=True)
+        if name == "again":
+            shutil.rmtree(tmp_path / name / "checkpoints" / "step-000004")
+            train(recipe, tmp_path / name, resume="latest", quiet=True)
+        weights = sorted((tmp_path / name / "checkpoints").glob("step-*"))[-1] / "weights.safetensors"
+        hashes.append(weights.read_bytes())
+    assert hashes[1] == hashes[2] != hashes[0]

@@ -8,6 +8,7 @@ import pytest
 from denoisight.evaluate.results import Score
 from denoisight.metrics import Metric
 from denoisight.report.curves import bars, denoising_curve, learning_curves
+from denoisight.report.curves import lines as plain_lines
 from denoisight.report.tables import Arm
 
 
@@ -44,6 +45,7 @@ BLUE = "var(--line-0, #2166ac)"
 DRAWINGS = {
     "learning": lambda: learning_curves({"a": records(200), "b": records(10)}, "loss"),
     "denoising": lambda: denoising_curve({"a": steps([3, 1, 2], 4)}, "abs_rel", "lower"),
+    "lines": lambda: plain_lines({"a": ([999, 499], [0.7, 0.3]), "b": ([999, 499], [0.5, 0.5])}, "t", "share"),
     "bars": lambda: bars([arm("a", 0.1, 0.05, 0.2), arm("b", 0.3)], "abs_rel"),
 }
 
@@ -99,6 +101,8 @@ def test_the_ring_stands_at_the_best_step():
 
     first, second = ring("higher"), ring("lower")
     assert first < second
+    drawn = [denoising_curve({"": steps([3, 1, 2], 3)}, "m", "lower", best=best) for best in (True, False)]
+    assert len(drawn[1]) < len(drawn[0])
 
 
 def test_steps_are_whole_numbers():

@@ -11,7 +11,7 @@ from PIL import Image
 from denoisight.annotations import Boxes, Depth, Labels, Mask, Normals
 from denoisight.errors import DataError
 from denoisight.render import colour
-from denoisight.report.panels import LARGEST_PX, choose, data_uri, panel_legends, panel_row
+from denoisight.report.panels import LARGEST_PX, choose, data_uri, panel_legends, panel_row, strip_row
 
 SCORES = {f"image {i}": float(i) for i in range(12)}
 IMAGE = torch.rand(3, 8, 12, generator=torch.Generator().manual_seed(0))
@@ -47,6 +47,16 @@ def test_images_without_a_score_are_not_shown():
 
 def test_equal_scores_are_ordered_by_key():
     assert choose(dict.fromkeys("cab", 1.0), "lower", 1).best == ("a",)
+
+
+def test_every_estimate_of_a_strip_is_drawn_as_a_prediction():
+    truth = metres()
+    stages = {f"step {i}": Depth((truth.values - 1) / i, torch.ones(8, 12, dtype=torch.bool), "affine") for i in (1, 2)}
+    strip = dict(strip_row("a", IMAGE, truth, stages).cells)
+    assert list(strip) == ["image", "truth", "step 1", "step 2"]
+    for name, stage in stages.items():
+        alone = dict(panel_row("a", IMAGE, stage, truth).cells)
+        assert np.array_equal(strip[name], alone["prediction"]) and np.array_equal(strip["truth"], alone["truth"])
 
 
 def test_affine_depth_is_fitted_and_drawn_on_the_scale_of_the_truth():

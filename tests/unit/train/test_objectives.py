@@ -5,12 +5,16 @@ import torch
 
 from denoisight.annotations import Batch
 from denoisight.data.scenes import CLASSES, Scenes
+from denoisight.diffusion import timesteps
+from denoisight.diffusion.schedule import Level, scaled_linear
 from denoisight.diffusion.timesteps import law
 from denoisight.models.backbone import Condition
 from denoisight.models.embedded import Network
 from denoisight.models.folder import ModelConfig, Parts, TaskEntry, assemble
 from denoisight.tasks import make_tasks
 from denoisight.tasks.instruct import understand
+from denoisight.train.ema import Averaged, averaged, swapped_in, trained
+from denoisight.train.gt_augment import GtAugment
 from denoisight.train.objectives import DenoiseObjective, ReadoutObjective, Teaching
 
 TASKS = make_tasks(["depth", "normals", "semantic"], CLASSES)
@@ -190,3 +194,93 @@ def test_paraphrases_ask_for_the_same_task(batch: Batch) -> None:
     for step in range(10):
         objective(batch, seed=0, step=step)
     assert {understand(words)[0] for words in asked} == {"depth"} and len(set(asked)) > 2
+
+
+def test_sampling_and_scaling_have_the_same_expected_gradient(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Summed exactly over all levels of a short schedule, at the same noise."""
+    backbone = parts("v").backbone
+    backbone.schedule = scaled_linear(6)
+    chances = law("ct2", backbone.schedule, "v", 0.2)
+    gradients = []
+    for scaling in (False, True):
+        objective = DenoiseObjective(backbone, make_tasks(["depth"], CLASSES), chances, scaling=scaling)
+        total = torch.zeros(())
+        for t in range(6):
+            # How often the objective draws t, and the loss it then has.
+            share = objective.law[t] / objective.law.sum()
+            monkeypatch.setattr(timesteps, "draw", lambda law, count, generator=None, t=t: torch.full((count,), t))
+            total = total + share * objective(batch, seed=0, step=0)["loss"]
+        gradients.append(torch.autograd.grad(total, list(backbone.unet.parameters())))
+        assert torch.equal(objective.law, objective.even) == scaling
+    for sampled, scaled in zip(*gradients, strict=True):
+        torch.testing.assert_close(sampled, scaled, rtol=1e-4, atol=1e-6)
+
+
+def corrupting(batch: Batch, *kinds: str, **how: Any) -> tuple[DenoiseObjective, list[torch.Tensor]]:
+    """An objective after a pass, and what the network was given."""
+    backbone = parts("x0").backbone
+    gt = GtAugment(kinds, **how)
+    objective = DenoiseObjective(backbone, TASKS, law("uniform", backbone.schedule), gt=gt)
+    seen: list[torch.Tensor] = []
+    backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    objective(batch, seed=0, step=0)["loss"].backward()
+    return objective, seen
+
+
+def test_truths_are_corrupted_and_the_aim_is_not(batch: Batch) -> None:
+    """For x0 prediction the aim is the clean canvas: a network that says it has no loss, whatever it is given."""
+    _, (plain,) = corrupting(batch)
+    objective, (corrupted,) = corrupting(batch, "all", schedule="constant")
+    assert (plain - corrupted).abs().flatten(1).amax(1).min() > 1e-3
+    clean = torch.cat([objective._canvas(task.name, batch, plain)[0] for task in TASKS])
+    objective.backbone.forward = lambda x, level, cond: clean  # type: ignore[method-assign]
+    assert objective(batch, seed=0, step=0)["loss"] == 0
+
+
+@pytest.mark.parametrize("kind", ["on-policy", "on-policy-exact"])
+def test_on_policy_corruption_asks_the_teacher_without_gradients(batch: Batch, kind: str) -> None:
+    backbone = parts("x0").backbone
+    objective = DenoiseObjective(backbone, TASKS, law("uniform", backbone.schedule), gt=GtAugment((kind,)))
+    asked = []
+
+    def teacher(x: torch.Tensor, level: Level, cond: Condition) -> torch.Tensor:
+        asked.append((level.t, torch.is_grad_enabled()))
+        return torch.zeros_like(x)
+
+    objective.teacher = teacher
+    objective(batch, seed=0, step=0)["loss"].backward()
+    ((t, with_gradient),) = asked
+    assert len(t) == len(TASKS) * len(batch) and not with_gradient
+
+
+def test_creation_is_never_corrupted(batch: Batch) -> None:
+    backbone = parts().backbone
+    gt = GtAugment(("blur", "on-policy"), schedule="constant")
+    clean, corrupted = (
+        DenoiseObjective(backbone, (), law("uniform", backbone.schedule), Teaching(create=1.0), GtAugment()),
+        DenoiseObjective(backbone, TASKS, law("uniform", backbone.schedule), Teaching(create=0.5), gt),
+    )
+    with torch.no_grad():
+        losses = [objective(batch, seed=0, step=0)["create"] for objective in (clean, corrupted)]
+    torch.testing.assert_close(*losses)
+
+
+def test_a_module_under_averaged_weights_is_called_without_being_changed() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    module[0].bias.requires_grad_(False)
+    average, x = averaged(module, 0.9), torch.randn(5, 3)
+    before = [p.detach().clone() for p in trained(module)]
+    average.step(trained(module))
+    with torch.no_grad():
+        for p in trained(module):
+            p += 1
+    raw = module(x)
+    teacher = Averaged(module, average)
+    told = teacher(x)
+    assert not told.requires_grad and torch.equal(module(x), raw) and not torch.allclose(told, raw)
+    with swapped_in(average, module):
+        torch.testing.assert_close(module(x), told)
+    # A checkpoint brings another list of averages.
+    average.load_state_dict({**average.state_dict(), "shadow_params": [2 * weights for weights in before]})
+    assert not torch.allclose(teacher(x), told)

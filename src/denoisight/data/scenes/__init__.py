@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from ...annotations import Mask, Query, Sample
 from ...errors import DataError, pick
 from ...runtime import item_seed
-from .language import Expression, describe, refer
+from .language import Expression, describe, name, refer
 from .render import render
 from .scene import Scene
 from .truths import CLASSES, PARTS, Seen, annotate, observe
@@ -107,6 +107,14 @@ class Scenes(Dataset[Sample]):
         """Phrases that each mean exactly one thing in the picture; targets and confusers are instance ids."""
         scene = self.scene(i)
         return self._refer(observe(scene, render(scene, *self.size)), self.key(i))
+
+    def confusers(self, i: int, expression: Expression) -> tuple[tuple[str, Mask], ...]:
+        """What an expression may be confused with: words and mask of each, the closest first."""
+        scene = self.scene(i)
+        view = render(scene, *self.size)
+        seen = observe(scene, view)
+        ids, names = annotate(scene, view, seen)["instances"].ids, name(seen)  # type: ignore[attr-defined]
+        return tuple((names[other], Mask.of(ids == other)) for other in expression.confusers if other in names)
 
     def _refer(self, seen: Sequence[Seen], key: str) -> tuple[Expression, ...]:
         return refer(seen, item_seed(self.seed, f"{key}/expressions"))

@@ -129,9 +129,8 @@ def refer(seen: Sequence[Seen], seed: int) -> tuple[Expression, ...]:
     spoken_of = [s for s in seen if s.area >= LEAST_AREA]
     groups: dict[str, list[Expression]] = defaultdict(list)
     for target in spoken_of:
-        for phrase in _phrases(target, seen, spoken_of):
-            if all(find(phrase, seen, slack) == [target.id] for slack in (-DOUBT, DOUBT)):
-                groups[phrase.about].append(_express(phrase, target, seen))
+        for phrase in _sure_phrases(target, seen, spoken_of):
+            groups[phrase.about].append(_express(phrase, target, seen))
     rng = Generator(PCG64(seed))
     chosen: list[Expression] = []
     for about in sorted(groups):
@@ -139,6 +138,15 @@ def refer(seen: Sequence[Seen], seed: int) -> tuple[Expression, ...]:
         shuffled = [groups[about][i] for i in order]
         chosen += sorted(shuffled, key=lambda e: not e.hard)[:MOST_OF_A_KIND]
     return tuple(chosen)
+
+
+def name(seen: Sequence[Seen]) -> dict[int, str]:
+    """Words for each thing that is large enough to be spoken of, by its id: the first phrase that means it alone; where
+    none does, all that can be said of the thing by itself."""
+    spoken_of = [s for s in seen if s.area >= LEAST_AREA]
+    return {
+        s.id: str(next(_sure_phrases(s, seen, spoken_of), Phrase(Noun(s.size, s.colour, s.kind)))) for s in spoken_of
+    }
 
 
 def describe(scene: Scene, seen: Sequence[Seen]) -> str:
@@ -153,6 +161,13 @@ def describe(scene: Scene, seen: Sequence[Seen]) -> str:
     ground = _GROUNDS[scene.planes[0].material.texture]
     place = "floor in a room" if scene.setting == "room" else "ground outdoors"
     return f"{things} on a {ground} {place}"
+
+
+def _sure_phrases(target: Seen, seen: Sequence[Seen], spoken_of: Sequence[Seen]) -> Iterator[Phrase]:
+    """Those that mean the one thing beyond doubt."""
+    for phrase in _phrases(target, seen, spoken_of):
+        if all(find(phrase, seen, slack) == [target.id] for slack in (-DOUBT, DOUBT)):
+            yield phrase
 
 
 def _phrases(target: Seen, seen: Sequence[Seen], spoken_of: Sequence[Seen]) -> Iterator[Phrase]:

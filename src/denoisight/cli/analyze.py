@@ -1,0 +1,93 @@
+"""denoisight analyze"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+log = logging.getLogger(__name__)
+
+
+def analyze(
+    model: str = "embedded",
+    *,
+    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
+    task: str = "depth",
+    protocol: str = "",
+    data: str = "",
+    split: str = "test",
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    steps: int = 10,
+    seeds: int = 3,
+    limit: int = 64,
+    sampler: str = "ddim",
+    res: int | None = None,
+    seed: int = 0,
+    batch: int = 16,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    device: str = "auto",
+    threads: int = 0,
+    store: bool = True,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+) -> None:
+    """Score the estimate after every denoising step: what the first bring, what the last cost and why, how many serve.
+
+    Writes report.html, analysis.json with all numbers, and law.json: how often to train on each noise level.
+
+    Parameters
+    ----------
+    model
+        "embedded", a model folder, a run folder, a known name (marigold-depth, ...) or a hub id OWNER/NAME[@REVISION].
+    allow_pickle
+        Open a model of which there are only pickles (.bin); of safetensors there is no need.
+    task
+        One task that the model denoises: depth, referring, ...
+    protocol
+        scenes/val, camvid-240/val, coco-refer/val, ...; without one, the folder named by --data is taken.
+    data
+        Where the protocol's images lie (default: where the run found them, or DENOISIGHT_DATA_DIR).
+    out
+        Folder for the report (default: analysis/PROTOCOL-TASK in the run folder, else runs/MODEL/analysis/...).
+    steps
+        Steps of the longest walk; 1, 2, 4, ... are compared with it.
+    seeds
+        Seeds that curves are averaged over, from --seed on.
+    limit
+        Images at most.
+    store
+        Keep the recommended steps and stopping point in the model's own folder, so that it takes them by default.
+    """
+    import torch
+
+    from ..predict.load import load
+    from ..predict.model import Options
+    from ..recipes.analysis_page import analysis_page
+    from ..recipes.analyze import analyze as run
+    from ..report.page import write_page
+
+    if threads:
+        torch.set_num_threads(threads)
+    analysed = run(
+        load(model, device, precision, allow_pickle),
+        model,
+        task=task,
+        protocol=protocol,
+        data=data,
+        split=split,
+        steps=steps,
+        seeds=seeds,
+        limit=limit,
+        options=Options(res=res, seed=seed, batch=batch, sampler=sampler),
+        store=store,
+        quiet=quiet,
+    )
+    place = Path(model) if Path(model).is_dir() else Path("runs") / model
+    folder = out or place / "analysis" / f"{protocol or f'own-{split}'}-{task}".replace("/", "-")
+    analysed.write(folder)
+    page = analysis_page(analysed, " ".join(["denoisight", *sys.argv[1:]]))
+    write_page(folder / "report.html", page)
+    print(analysed.analysis.model_dump_json(indent=2) if json_ else page.lead)
+    log.info("Wrote report.html, analysis.json and law.json into %s.", folder)
