@@ -11,10 +11,10 @@ CODECS = {"referring": "paint", "detection": "paint"}
 def generalist(tasks: tuple[str, ...] = TASKS, data: str = "") -> Recipe:
     """denoisight train --recipe generalist --model SD_FOLDER
 
-    InstructCV (Gan et al., ICLR 2024): every task is an edit of the image by an instruction, which is a paraphrase
-    every time; words, image and both are dropped with 5 % each, as InstructPix2Pix does. Begins at the embedded model,
-    at nothing (`--model new`), or at a stock folder, whose weights want less haste (`--optim.lr 1e-4`, as theirs) or
-    `--lora 16`. Tried for a few steps only: what a long run reaches is not known.
+    As InstructCV (Gan et al., ICLR 2024): every task is asked for by an instruction, each time another paraphrase, and
+    what can be shown on the image is an edit of it. Words, image and both are dropped with 5 % each, as InstructPix2Pix
+    does. Begins at the embedded model, at nothing (`--model new`), or at a stock folder, whose weights want less haste
+    (`--optim.lr 1e-4`) or `--lora 16`. Tried for a few steps only: what a long run reaches is not known.
     """
     learnt = tasks or TASKS
     return Recipe(

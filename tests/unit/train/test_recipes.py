@@ -1,12 +1,16 @@
 import pytest
 import yaml
 
+from denoisight.data.open import open_data
 from denoisight.errors import RecipeError
 from denoisight.models.embedded import Network, embedded_folder
 from denoisight.models.folder import read_config
+from denoisight.models.text import MARKS, Words
 from denoisight.recipes import RECIPES
 from denoisight.recipes.base import Recipe, override
-from denoisight.tasks.instruct import INSTRUCT
+from denoisight.recipes.generalist import generalist
+from denoisight.recipes.start import starting_parts
+from denoisight.tasks.instruct import INSTRUCT, TEMPLATES
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -52,3 +56,21 @@ def test_the_shipped_models_are_made_by_their_recipes(name: str) -> None:
     assert told.network == Network.model_validate(RECIPES["embedded-create"]().network)
     assert told.schedule == RECIPES["embedded-create"]().noise.schedule and told.creates
     assert told.provenance["max_time"] == recipe.max_time and told.provenance["seed"] == recipe.seed
+
+
+@pytest.mark.parametrize("model", ["new", "embedded"])
+def test_the_generalist_begins_with_all_words_and_tasks_asked_for_in_the_first_template(model: str) -> None:
+    recipe = generalist(data="scenes:2").model_copy(update={"model": model})
+    parts = starting_parts(recipe, open_data("scenes:2", "train", ()))
+    assert (
+        parts.backbone.text.unknown(" ".join(t for each in TEMPLATES.values() for t in each).replace("{text}", ""))
+        == []
+    )
+    *tasks, follows = parts.config.denoises
+    assert {entry.name: entry.prompt for entry in tasks} == {name: TEMPLATES[name][0] for name in recipe.tasks}
+    assert {e.name: e.codec for e in tasks if e.codec == "paint"} == recipe.codecs and follows.name == INSTRUCT
+    assert parts.config.network.words == len(Words()) - len(MARKS) or model != "new"
+
+
+def test_codecs_of_the_generalist_are_of_its_tasks() -> None:
+    assert generalist(("depth", "referring")).codecs == {"referring": "paint"}
