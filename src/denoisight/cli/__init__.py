@@ -6,14 +6,26 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
 
 from ..errors import DenoisightError
 from ..version import __version__
 from .aliases import COMPATIBLE, translate
 
+
+def _say(error: CycloptsError) -> str:
+    """One sentence about a call that is wrong; of a value that a recipe refuses, which key and why."""
+    if isinstance(error.__cause__, ValidationError):
+        first = error.__cause__.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        return f"denoisight: --{key.replace('_', '-')} {first['input']}: {first['msg'].lower()}."
+    return f"denoisight: {error}"
+
+
 app = App(
     name="denoisight",
+    error_formatter=_say,
     version=__version__,
     help="One diffusion model that makes labelled images and sees.",
     help_format="plaintext",
