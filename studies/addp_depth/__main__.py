@@ -54,8 +54,11 @@ def scaled(predicts: str) -> tuple[Arm, ...]:
 
 X0 = (
     *grid("x0"),
-    arm("x0", "ct", "on-policy"),
     arm("x0", "ct"),
+    arm("x0", "ct", "on-policy"),
+    arm("x0", "ct", "on-policy", name="constant", strength_by="constant"),
+    arm("x0", "ct", "drift,on-policy", name="constant", strength_by="constant"),
+    arm("x0", "ct", "blur,drift"),
     arm("x0", "ramp", "on-policy", name="constant", strength_by="constant"),
     arm("x0", "ramp", "on-policy", name="t/T", strength_by="time"),
     arm("x0", "ramp", "on-policy-exact"),
