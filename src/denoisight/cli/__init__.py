@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
-from pydantic import ValidationError
 
 from ..errors import DenoisightError
 from ..version import __version__
@@ -16,6 +15,8 @@ from .aliases import COMPATIBLE, translate
 
 def _say(error: CycloptsError) -> str:
     """One sentence about a call that is wrong; of a value that a recipe refuses, which key and why."""
+    from pydantic import ValidationError
+
     if isinstance(error.__cause__, ValidationError):
         first = error.__cause__.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
