@@ -11,6 +11,9 @@ from ..errors import UsageError, pick
 from .prediction import KINDS, velocity_weight
 from .schedule import Level, Schedule
 
+MOST = 20.0
+"""No contribution counts more than so many even shares: towards pure noise they grow without bound."""
+
 CAP_SNR = 5.0
 """gamma of min-SNR (Hang et al., ICCV 2023, section 3.4)."""
 
@@ -125,10 +128,10 @@ Law = Callable[[Schedule, str], Tensor]
 LAWS: dict[str, Law] = {
     "uniform": lambda schedule, predicts: torch.ones_like(schedule.alphas),
     "ramp": lambda schedule, predicts: _shares(schedule),
-    "ct": lambda schedule, predicts: contributions(schedule),
-    "ct2": lambda schedule, predicts: contributions(schedule) ** 2,
-    "ct-ddpm": lambda schedule, predicts: ancestral_contributions(schedule),
-    "ct2-ddpm": lambda schedule, predicts: ancestral_contributions(schedule) ** 2,
+    "ct": lambda schedule, predicts: _bounded(contributions(schedule)),
+    "ct2": lambda schedule, predicts: _bounded(contributions(schedule) ** 2),
+    "ct-ddpm": lambda schedule, predicts: _bounded(ancestral_contributions(schedule)),
+    "ct2-ddpm": lambda schedule, predicts: _bounded(ancestral_contributions(schedule) ** 2),
     "native": native,
     "converted": converted,
     "min-snr": min_snr,
@@ -140,14 +143,36 @@ LAWS: dict[str, Law] = {
 """Unnormalised weights of each timestep, for a schedule and a kind of prediction.
 
 "ct2", "native" and "converted" are contribution-aware (Pang et al., ICLR 2025), "ct" a milder one; "min-snr" and "p2"
-are their authors' loss weights. "ramp" grows with the noise level.
+are their authors' loss weights. "ramp" grows with the noise level. Contributions are bounded by `MOST`, which changes
+nothing on the schedule of Stable Diffusion; on zero-terminal ones the last two timesteps would else have most of a law.
 """
+
+
+def capped(weights: Float[Tensor, " n"], most: float) -> Float[Tensor, " n"]:
+    """Weights as shares of 1, none above `most`; what is cut off goes to the others, in their proportions.
+
+    Where too few are positive, as where `most` is below 1/n, they share evenly.
+    """
+    full = torch.zeros(len(weights), dtype=torch.bool)
+    while True:
+        rest = weights.masked_fill(full, 0.0).sum()
+        if rest <= 0:
+            return full / full.sum()
+        shares = (weights * (1 - most * full.sum()) / rest).masked_fill(full, most)
+        over = ~full & (shares > most * (1 + 1e-9))
+        if not over.any():
+            return shares / shares.sum()
+        full |= over
 
 
 def _finite(weights: Float[Tensor, "T"]) -> Float[Tensor, "T"]:
     """Where a weight is infinite or has no value, at alpha = 0, the largest finite one stands."""
     known = weights.isfinite()
     return torch.where(known, weights, weights[known].max())
+
+
+def _bounded(weights: Float[Tensor, "T"]) -> Float[Tensor, "T"]:
+    return capped(weights, MOST / len(weights))
 
 
 def _shares(schedule: Schedule) -> Float[Tensor, "T"]:

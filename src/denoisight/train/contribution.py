@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
+from ..diffusion.timesteps import capped
 from ..errors import RecipeError
 from ..metrics import Metric
 from ..runtime import write_text
@@ -136,20 +137,8 @@ def shares(gained: Float[np.ndarray, " steps"], timesteps: Int[np.ndarray, " ste
     if positive.sum() > 1:
         slope, offset = np.polyfit(timesteps[positive], gained[positive], 1)
         fitted = (offset + slope * timesteps).clip(min=0)
-    return capped(fitted.clip(min=FLOOR * fitted.mean()), max(CAP, 1 / len(gained)))
-
-
-def capped(weights: Float[np.ndarray, " n"], most: float) -> Float[np.ndarray, " n"]:
-    """Positive weights as shares of 1, none above `most` (at least 1/n); what is cut off goes to the others, in their
-    proportions."""
-    full = np.zeros(len(weights), dtype=bool)
-    while True:
-        free = 1 - most * full.sum()
-        divided = np.where(full, most, weights * free / max(weights[~full].sum(), 1e-300))
-        over = ~full & (divided > most + 1e-12)
-        if not over.any():
-            return divided / divided.sum()
-        full |= over
+    floored = torch.from_numpy(fitted.clip(min=FLOOR * fitted.mean()))
+    return capped(floored, max(CAP, 1 / len(gained))).numpy()
 
 
 def read_law(path: Path | str, num_timesteps: int) -> Float[Tensor, "T"]:

@@ -4,7 +4,7 @@ import torch
 from denoisight.diffusion.prediction import clean_from, denoiser
 from denoisight.diffusion.samplers import ddim
 from denoisight.diffusion.schedule import SCHEDULES, cosine, flow, scaled_linear, timesteps
-from denoisight.diffusion.timesteps import LAWS, contributions, draw, law, native
+from denoisight.diffusion.timesteps import LAWS, MOST, capped, contributions, draw, law, native
 from denoisight.errors import UsageError
 
 
@@ -189,3 +189,23 @@ def test_laws_of_flow_matching_have_their_modes_where_they_should():
     torch.testing.assert_close(middle, middle.flip(0), rtol=0.05, atol=1e-6)
     share = torch.arange(1000) / 1000
     assert (shifted * share).sum() > (middle * share).sum() + 0.15
+
+
+def test_shares_are_capped_and_the_rest_goes_to_the_others_in_their_proportions():
+    given = torch.tensor([8.0, 4, 2, 2], dtype=torch.float64)
+    torch.testing.assert_close(capped(given, 0.3), torch.tensor([0.3, 0.3, 0.2, 0.2], dtype=torch.float64))
+    torch.testing.assert_close(capped(given, 1.0), given / 16)
+    # Two cannot share 1 in parts of at most 0.3.
+    torch.testing.assert_close(capped(torch.tensor([3.0, 0, 1, 0]), 0.3), torch.tensor([0.5, 0, 0.5, 0]))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", ["ct", "ct2", "ct-ddpm", "ct2-ddpm"])
+def test_no_timestep_takes_most_of_a_contribution_law(name, schedule):
+    assert law(name, SCHEDULES[schedule](), rho=0.0).max() <= MOST / 1000 * (1 + 1e-5)
+
+
+def test_bounding_changes_nothing_on_the_schedule_of_stable_diffusion():
+    schedule = scaled_linear()
+    for name, plain in (("ct", contributions(schedule)), ("ct2", contributions(schedule) ** 2)):
+        torch.testing.assert_close(law(name, schedule, rho=0.0), (plain / plain.sum()).float())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from denoisight.diffusion.schedule import SPACINGS, scaled_linear, timesteps
 from denoisight.errors import RecipeError
 from denoisight.metrics import Metric
-from denoisight.train.contribution import CAP, capped, gains, measure, read_law, shares
+from denoisight.train.contribution import CAP, gains, measure, read_law, shares
 
 ERROR, SCORE = Metric("ratio", "lower"), Metric("fraction", "higher")
 GRID = timesteps(scaled_linear(), 10)
@@ -49,7 +49,6 @@ def test_one_large_step_is_capped_and_the_rest_shared():
     made = law(curve([0.8, *[0] * 9])).shares
     assert made[0] == pytest.approx(CAP)
     assert np.allclose(made[1:], (1 - CAP) / 9)
-    assert np.allclose(capped(np.array([8.0, 4, 2, 2]), 0.3), [0.3, 0.3, 0.2, 0.2])
 
 
 def test_without_a_gain_all_steps_are_equal():
