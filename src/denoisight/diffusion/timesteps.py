@@ -158,7 +158,7 @@ def capped(weights: Float[Tensor, " n"], most: float) -> Float[Tensor, " n"]:
         rest = weights.masked_fill(full, 0.0).sum()
         if rest <= 0:
             return full / full.sum()
-        shares = (weights * (1 - most * full.sum()) / rest).masked_fill(full, most)
+        shares = (weights * (1 - most * int(full.sum())) / rest).masked_fill(full, most)
         over = ~full & (shares > most * (1 + 1e-9))
         if not over.any():
             return shares / shares.sum()
