@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from studies.addp_depth import law
 from studies.aligned import command
 from studies.arms import Arm, Judged, Study
 from studies.scenes import scenes
@@ -20,18 +21,19 @@ UNITS = 3 * 360
 
 def arm(
     predicts: str,
-    law: str = "uniform",
+    timesteps: str = "uniform",
     kinds: str = "",
     *,
     name: str = "",
+    shown: str = "",
     by: str = "sampling",
     schedule: str = "scaled-linear",
     strength_by: str = "lambda",
     **gt: object,
 ) -> Arm:
-    """`predicts, law, kinds` with the words of `name` for what else is different."""
-    words = [predicts, law, *([kinds.replace(",", " ")] if kinds else []), *([name] if name else [])]
-    noise = {"schedule": schedule, "predicts": predicts, "timesteps": law, "by": by}
+    """`predicts, law, kinds` with the words of `name` for what else is different; `shown` stands for a law's file."""
+    words = [predicts, shown or timesteps, *([kinds.replace(",", " ")] if kinds else []), *([name] if name else [])]
+    noise = {"schedule": schedule, "predicts": predicts, "timesteps": timesteps, "by": by}
     changes = {"noise": noise, "gt_augment": {"kinds": kinds, "schedule": strength_by, **gt}}
     return Arm(", ".join(words), changes, 4 if "on-policy" in kinds else 3)
 
@@ -39,21 +41,30 @@ def arm(
 def grid(predicts: str, **how: str) -> tuple[Arm, ...]:
     """Baseline, sampling, augmentation, both."""
     pairs = (("uniform", ""), ("ramp", ""), ("uniform", "on-policy"), ("ramp", "on-policy"))
-    return tuple(arm(predicts, law, kinds, **how) for law, kinds in pairs)
+    return tuple(arm(predicts, timesteps, kinds, **how) for timesteps, kinds in pairs)
 
 
 def paper(predicts: str) -> tuple[Arm, ...]:
     """Sampling and augmentation as the paper words them: the square of the contribution, Gaussian blur."""
-    return tuple(arm(predicts, law, kinds) for law, kinds in (("ct2", ""), ("uniform", "blur"), ("ct2", "blur")))
+    pairs = (("ct2", ""), ("uniform", "blur"), ("ct2", "blur"))
+    return tuple(arm(predicts, timesteps, kinds) for timesteps, kinds in pairs)
 
 
 def scaled(predicts: str) -> tuple[Arm, ...]:
     """Laws as weights of the loss, among them those whose authors use them so."""
-    return tuple(arm(predicts, law, by="scaling", name="scaling") for law in ("ramp", "min-snr", "p2"))
+    return tuple(arm(predicts, timesteps, by="scaling", name="scaling") for timesteps in ("ramp", "min-snr", "p2"))
+
+
+def measured(kind: str) -> tuple[Arm, ...]:
+    """By the law that `python -m studies.addp_depth.law` measured, where it did."""
+    return (arm(kind, str(law.path(kind)), shown="measured"),) if law.path(kind).exists() else ()
 
 
 X0 = (
     *grid("x0"),
+    arm("x0", "ct2"),
+    arm("x0", "ct2", "on-policy", name="constant", strength_by="constant"),
+    arm("x0", "ct2", "blur,drift"),
     arm("x0", "ct"),
     arm("x0", "ct", "on-policy"),
     arm("x0", "ct", "on-policy", name="constant", strength_by="constant"),
@@ -63,20 +74,22 @@ X0 = (
     arm("x0", "ramp", "on-policy", name="t/T", strength_by="time"),
     arm("x0", "ramp", "on-policy-exact"),
     *(arm("x0", "ramp", kinds) for kinds in ("blur", "drift", "blur,drift")),
-    *paper("x0"),
+    *paper("x0")[1:],
     *scaled("x0"),
     arm("x0", "ramp", name="perturbed", perturb=0.1),
     arm("x0", "ramp", "on-policy", name="naive", target="naive"),
     arm("x0", "ramp", "blur", name="naive", target="naive"),
     arm("x0", "ramp", "blur", name="constant", strength_by="constant"),
-    *(arm("x0", law) for law in ("converted", "logit-normal", "mode-shifted")),
+    *(arm("x0", name) for name in ("converted", "logit-normal", "mode-shifted")),
+    *measured("x0"),
 )
 V = (
     *grid("v"),
     arm("v", "ramp", "on-policy-exact"),
     *paper("v"),
     *scaled("v"),
-    *(arm("v", law) for law in ("ct", "native", "converted", "logit-normal")),
+    *(arm("v", name) for name in ("ct", "native", "converted", "logit-normal")),
+    *measured("v"),
     arm("v", "ramp", name="perturbed", perturb=0.1),
 )
 
