@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-
 from studies.scenes import scenes
 
 HERE = Path(__file__).parent
