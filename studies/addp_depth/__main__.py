@@ -50,11 +50,6 @@ def paper(predicts: str) -> tuple[Arm, ...]:
     return tuple(arm(predicts, timesteps, kinds) for timesteps, kinds in pairs)
 
 
-def scaled(predicts: str) -> tuple[Arm, ...]:
-    """Laws as weights of the loss, among them those whose authors use them so."""
-    return tuple(arm(predicts, timesteps, by="scaling", name="scaling") for timesteps in ("ramp", "min-snr", "p2"))
-
-
 def measured(kind: str) -> tuple[Arm, ...]:
     """By the law that `python -m studies.addp_depth.law` measured, where it did."""
     return (arm(kind, str(law.path(kind)), shown="measured"),) if law.path(kind).exists() else ()
@@ -75,7 +70,7 @@ X0 = (
     arm("x0", "ramp", "on-policy-exact"),
     *(arm("x0", "ramp", kinds) for kinds in ("blur", "drift", "blur,drift")),
     *paper("x0")[1:],
-    *scaled("x0"),
+    *(arm("x0", name, by="scaling", name="scaling") for name in ("ramp", "ct2", "min-snr", "p2")),
     arm("x0", "ramp", name="perturbed", perturb=0.1),
     arm("x0", "ramp", "on-policy", name="naive", target="naive"),
     arm("x0", "ramp", "blur", name="naive", target="naive"),
@@ -85,12 +80,11 @@ X0 = (
 )
 V = (
     *grid("v"),
-    arm("v", "ramp", "on-policy-exact"),
     *paper("v"),
-    *scaled("v"),
-    *(arm("v", name) for name in ("ct", "native", "converted", "logit-normal")),
+    arm("v", "ramp", "on-policy-exact"),
+    *(arm("v", name) for name in ("native", "converted")),
+    *(arm("v", name, by="scaling", name="scaling") for name in ("min-snr", "p2")),
     *measured("v"),
-    arm("v", "ramp", name="perturbed", perturb=0.1),
 )
 
 STUDY = Study(
