@@ -10,16 +10,17 @@ from pathlib import Path
 from studies.arms import Arm, Study, run
 from studies.tables import write
 
-LAW, KINDS = "ramp", "on-policy"
-"""What won in `addp_depth` for x0 prediction."""
+LAW, KINDS, STRENGTH = "ramp", "on-policy", "constant"
+"""What took away the late loss and lowered the error in `addp_depth` under x0 prediction, at a law that also fits
+zero-terminal schedules."""
 
 
-def grid(law: str = LAW, kinds: str = KINDS) -> tuple[Arm, ...]:
+def grid(law: str = LAW, kinds: str = KINDS, strength: str = STRENGTH) -> tuple[Arm, ...]:
     """Baseline, sampling, augmentation, both; of x0 prediction, on the network's own schedule."""
     return tuple(
         Arm(
             ", ".join(word for word in ("x0", timesteps, corruption) if word),
-            {"noise": {"timesteps": timesteps}, "gt_augment": {"kinds": corruption}},
+            {"noise": {"timesteps": timesteps}, "gt_augment": {"kinds": corruption, "schedule": strength}},
             4 if "on-policy" in corruption else 3,
         )
         for timesteps, corruption in (("uniform", ""), (law, ""), ("uniform", kinds), (law, kinds))

@@ -10,7 +10,7 @@ from studies.arms import Judged, Study
 from studies.scenes import scenes
 
 UNITS = 3 * 480
-ARMS = (*grid(), *grid(kinds="all")[2:], *grid(law="ct2")[1:2])
+ARMS = (*grid(), *grid(kinds="all", strength="lambda")[2:], *grid(law="ct2")[1:2])
 """Beside the winners the corruptions of masks and the law of the paper."""
 
 RECIPE = {
