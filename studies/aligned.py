@@ -15,6 +15,18 @@ LAW, KINDS, STRENGTH = "ramp", "on-policy", "constant"
 zero-terminal schedules."""
 
 
+LEARNING = {
+    "optim": {"name": "muon", "lr": 2e-3, "warmup": 40, "ema": 0.99},
+    "augment": {"crop": 1.0, "colour": 0.0},
+    "validations": 1,
+    "validation_images": 16,
+    "workers": 0,
+    "threads": 1,
+    "precision": "bf16",
+}
+"""How the networks of all studies learn."""
+
+
 def grid(law: str = LAW, kinds: str = KINDS, strength: str = STRENGTH) -> tuple[Arm, ...]:
     """Baseline, sampling, augmentation, both; of x0 prediction, on the network's own schedule."""
     return tuple(

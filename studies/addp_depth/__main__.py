@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from studies.addp_depth import law
-from studies.aligned import command
+from studies.aligned import LEARNING, command
 from studies.arms import Arm, Judged, Study
 from studies.scenes import scenes
 
@@ -90,6 +90,7 @@ V = (
 STUDY = Study(
     folder=HERE,
     recipe={
+        **LEARNING,
         "recipe": "addp_depth",
         "tasks": ("depth",),
         "model": "new",
@@ -97,13 +98,6 @@ STUDY = Study(
         "codecs": {"depth": "ratio"},
         "batch": 64,
         "res": 32,
-        "optim": {"name": "muon", "lr": 2e-3, "warmup": 40, "ema": 0.99},
-        "augment": {"crop": 1.0, "colour": 0.0},
-        "validations": 1,
-        "validation_images": 16,
-        "workers": 0,
-        "threads": 1,
-        "precision": "bf16",
     },
     arms=(*X0, *grid("flow", schedule="flow"), *V, *grid("eps")),
     judged={"depth": Judged("abs_rel", -1)},

@@ -5,7 +5,7 @@ python -m studies.addp_refer [--quick] [--jobs N] [--table]
 
 from pathlib import Path
 
-from studies.aligned import command, grid
+from studies.aligned import LEARNING, command, grid
 from studies.arms import Judged, Study
 from studies.scenes import scenes
 
@@ -13,19 +13,7 @@ UNITS = 3 * 480
 ARMS = (*grid(), *grid(kinds="all", strength="lambda")[2:], *grid(law="ct2")[1:2])
 """Beside the winners the corruptions of masks and the law of the paper."""
 
-RECIPE = {
-    "model": "embedded-create",
-    "batch": 32,
-    "res": 64,
-    "teaching": {"drop": 0.05},
-    "optim": {"name": "muon", "lr": 2e-3, "warmup": 40, "ema": 0.99},
-    "augment": {"crop": 1.0, "colour": 0.0},
-    "validations": 1,
-    "validation_images": 16,
-    "workers": 0,
-    "threads": 1,
-    "precision": "bf16",
-}
+RECIPE = {**LEARNING, "model": "embedded-create", "batch": 32, "res": 64, "teaching": {"drop": 0.05}}
 STUDY = Study(
     folder=Path(__file__).parent,
     recipe={**RECIPE, "recipe": "addp_refer", "tasks": ("referring",)},

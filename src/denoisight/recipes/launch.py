@@ -132,7 +132,7 @@ def _batches(
 ) -> Callable[[int], Generator[Batch, None, None]]:
     """This process's share of the micro-batches from a step on."""
     # What a mask may be confused with is drawn from the picture's instances, where they are known.
-    beside = GtAugment(**recipe.gt_augment.model_dump()).truths_beside(tasks, reader.truths)
+    beside = [truth for truth in _gt_augment(recipe).truths_beside(tasks) if truth in reader.truths]
     stream = Stream(
         reader,
         truths=[*(task.truth for task in tasks), *beside],
@@ -182,8 +182,9 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     truths = [task.truth for task in tasks]
     size = (recipe.res or 64,) * 2
     reader = open_data(recipe.data, "train", truths, size=size, annotated=bool(truths))
-    if beside := GtAugment(**recipe.gt_augment.model_dump()).truths_beside(tasks, open_data(recipe.data).truths):
-        reader = open_data(recipe.data, "train", [*truths, *beside], size=size)
+    if beside := _gt_augment(recipe).truths_beside(tasks):
+        known = open_data(recipe.data).truths
+        reader = open_data(recipe.data, "train", [*truths, *(truth for truth in beside if truth in known)], size=size)
     if recipe.labels:
         reader = subset(reader, recipe.labels)
     name = "scenes" if recipe.data.startswith("scenes") else recipe.data
@@ -200,9 +201,13 @@ def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Modu
         tasks,
         _law(recipe, backbone),
         Teaching(**recipe.teaching.model_dump()),
-        GtAugment(**recipe.gt_augment.model_dump()),
+        _gt_augment(recipe),
         scaling=noise.by == "scaling",
     )
+
+
+def _gt_augment(recipe: Recipe) -> GtAugment:
+    return GtAugment(**recipe.gt_augment.model_dump())
 
 
 def _law(recipe: Recipe, backbone: Backbone) -> Float[Tensor, "T"]:

@@ -51,7 +51,7 @@ class GtAugment:
     one for the truth, an arm for studies. perturb: gamma of input perturbation, noise on the noise that the target does
     not tell of (Ning et al., ICML 2023), another.
 
-    Raises `RecipeError` for an unknown name, a value out of range, and both on-policy kinds at once.
+    Raises `RecipeError` for an unknown name, a value out of range, and kinds and targets that exclude each other.
     """
 
     kinds: tuple[str, ...] = ()
@@ -66,6 +66,8 @@ class GtAugment:
                 raise RecipeError(f"Unknown gt-augment kind {kind!r}; known: all, {', '.join(KINDS)}.")
         if set(self.kinds) >= ON_POLICY:
             raise RecipeError(f"{ESTIMATE} and {EXACT} exclude each other; choose one.")
+        if self.target == "naive" and (self.perturb or EXACT in self.kinds):
+            raise RecipeError(f"The naive target knows neither {EXACT} nor perturb; leave them out, or take revised.")
         if not 0 < self.strength <= 1:
             raise RecipeError(f"gt-augment strength is {self.strength}; give one above 0 and at most 1.")
         if not 0 <= self.perturb <= 1:
@@ -81,10 +83,10 @@ class GtAugment:
         asked = {*self.kinds, *(ALL[task.kind] if "all" in self.kinds else ())}
         return tuple(kind for kind, fits in KINDS.items() if kind in asked and task.kind in fits)
 
-    def truths_beside(self, tasks: Sequence[Task], known: Sequence[str]) -> tuple[str, ...]:
-        """Truths, of those that are `known`, which the corruptions of these tasks look at beside the tasks' own."""
+    def truths_beside(self, tasks: Sequence[Task]) -> tuple[str, ...]:
+        """Truths that the corruptions of these tasks look at beside the tasks' own, where they are known."""
         wanted = any("confuse" in self.of(task) for task in tasks) and all(t.truth != "instances" for t in tasks)
-        return ("instances",) if wanted and "instances" in known else ()
+        return ("instances",) if wanted else ()
 
     def check(self, tasks: Sequence[Task]) -> None:
         """Raises `RecipeError` for a kind that fits none of the tasks."""

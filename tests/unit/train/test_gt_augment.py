@@ -221,6 +221,8 @@ def test_input_perturbation_adds_noise_that_the_aim_does_not_tell_of():
     [
         ({"kinds": ("blurr",)}, "Unknown gt-augment kind 'blurr'"),
         ({"kinds": ("on-policy", "on-policy-exact")}, "exclude each other"),
+        ({"kinds": ("on-policy-exact",), "target": "naive"}, "naive target knows neither"),
+        ({"perturb": 0.1, "target": "naive"}, "naive target knows neither"),
         ({"strength": 0.0}, "strength is 0.0"),
         ({"strength": 1.5}, "strength is 1.5"),
         ({"perturb": -0.1}, "perturb is -0.1"),
