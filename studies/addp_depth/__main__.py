@@ -44,48 +44,32 @@ def grid(predicts: str, **how: str) -> tuple[Arm, ...]:
     return tuple(arm(predicts, timesteps, kinds, **how) for timesteps, kinds in pairs)
 
 
-def paper(predicts: str) -> tuple[Arm, ...]:
-    """Sampling and augmentation as the paper words them: the square of the contribution, Gaussian blur."""
-    pairs = (("ct2", ""), ("uniform", "blur"), ("ct2", "blur"))
-    return tuple(arm(predicts, timesteps, kinds) for timesteps, kinds in pairs)
-
-
 def measured(kind: str) -> tuple[Arm, ...]:
     """By the law that `python -m studies.addp_depth.law` measured, where it did."""
     return (arm(kind, str(law.path(kind)), shown="measured"),) if law.path(kind).exists() else ()
 
 
+CONSTANT = {"name": "constant", "strength_by": "constant"}
 X0 = (
     *grid("x0"),
-    arm("x0", "ct2"),
-    arm("x0", "ct2", "on-policy", name="constant", strength_by="constant"),
-    arm("x0", "ct2", "blur,drift"),
-    arm("x0", "ct"),
-    arm("x0", "ct", "on-policy"),
-    arm("x0", "ct", "on-policy", name="constant", strength_by="constant"),
-    arm("x0", "ct", "drift,on-policy", name="constant", strength_by="constant"),
-    arm("x0", "ct", "blur,drift"),
-    arm("x0", "ramp", "on-policy", name="constant", strength_by="constant"),
+    arm("x0", "ramp", "on-policy", **CONSTANT),
     arm("x0", "ramp", "on-policy", name="t/T", strength_by="time"),
     arm("x0", "ramp", "on-policy-exact"),
-    *(arm("x0", "ramp", kinds) for kinds in ("blur", "drift", "blur,drift")),
-    *paper("x0")[1:],
-    *(arm("x0", name, by="scaling", name="scaling") for name in ("ramp", "ct2", "min-snr", "p2")),
-    arm("x0", "ramp", name="perturbed", perturb=0.1),
+    arm("x0", "ct", "on-policy", **CONSTANT),
+    *(arm("x0", timesteps) for timesteps in ("ct", "ct2", "converted", "logit-normal", "mode-shifted")),
+    *measured("x0"),
+    *(arm("x0", "ramp", kinds) for kinds in ("blur", "drift")),
+    # As the paper words them: the square of the contribution, Gaussian blur.
+    arm("x0", "uniform", "blur"),
+    arm("x0", "ct2", "blur"),
+    arm("x0", "ct2", "blur,drift"),
+    *(arm("x0", name, by="scaling", name="scaling") for name in ("ramp", "min-snr", "p2")),
     arm("x0", "ramp", "on-policy", name="naive", target="naive"),
     arm("x0", "ramp", "blur", name="naive", target="naive"),
-    arm("x0", "ramp", "blur", name="constant", strength_by="constant"),
-    *(arm("x0", name) for name in ("converted", "logit-normal", "mode-shifted")),
-    *measured("x0"),
+    arm("x0", "ramp", name="perturbed", perturb=0.1),
 )
-V = (
-    *grid("v"),
-    *paper("v"),
-    arm("v", "ramp", "on-policy-exact"),
-    *(arm("v", name) for name in ("native", "converted")),
-    *(arm("v", name, by="scaling", name="scaling") for name in ("min-snr", "p2")),
-    *measured("v"),
-)
+V = (*grid("v"), arm("v", "ct2"), arm("v", "converted"), *measured("v"))
+FLOW = grid("flow", schedule="flow")[::3]
 
 STUDY = Study(
     folder=HERE,
@@ -99,11 +83,11 @@ STUDY = Study(
         "batch": 64,
         "res": 32,
     },
-    arms=(*X0, *grid("flow", schedule="flow"), *V, *grid("eps")),
+    arms=(*X0, *V, *grid("eps"), *FLOW),
     judged={"depth": Judged("abs_rel", -1)},
     units=UNITS,
     baselines=tuple(f"{predicts}, uniform" for predicts in ("x0", "v", "eps", "flow")),
-    curves=tuple(arm.name for kind in ("x0", "v", "flow") for arm in grid(kind)),
+    curves=tuple(arm.name for arm in (*grid("x0"), *grid("v"), *FLOW)),
 )
 
 ABOUT = f"""
