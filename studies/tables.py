@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +53,13 @@ def table(study: Study, task: str, runs: Mapping[str, Rows]) -> list[str]:
             change = "{:+.1f} % [{:+.1f}, {:+.1f}]".format(*(100 * x for x in relative))
         seconds = f"{np.mean([row['cpu_s'] for row in rows]):.0f}"
         cells = (name, len(rows), rows[0]["steps"], seconds, scored.steps(), value, change)
-        lines.append("| " + " | ".join(map(str, cells)) + f" | {100 * scored.late_loss():.1f} % |")
+        lines.append("| " + " | ".join(map(str, cells)) + f" | {_percent(scored.late_loss())} |")
     return lines
+
+
+def _percent(share: float) -> str:
+    """Without the sign of a zero; nothing where a score is zero already."""
+    return "" if math.isnan(share) else f"{round(100 * share, 1) + 0.0:.1f} %"
 
 
 def baseline(name: str, study: Study) -> str:
@@ -87,7 +93,7 @@ class Scored:
         """How much worse the last step of the longest walk is than its best one by validation, relative."""
         best = int((self.judged.better * self.path("val").mean(0)).argmax())
         path = self.path().mean(0)
-        return float(self.judged.better * (path[best] - path[-1]) / path[best])
+        return float(self.judged.better * (path[best] - path[-1]) / path[best]) if path[best] else math.nan
 
 
 def draw(study: Study, task: str, runs: Mapping[str, Rows]) -> None:
