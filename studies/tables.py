@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from studies.arms import STEPS, Judged, Study
 
@@ -120,7 +121,8 @@ def draw(study: Study, task: str, runs: Mapping[str, Rows]) -> None:
     right.grid(linewidth=0.4)
     if right.get_lines():
         right.legend(fontsize=7, frameon=False)
-    figure.savefig(study.folder / f"figure-{task}.svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": study.folder.name}):  # alike whenever it is drawn
+        figure.savefig(study.folder / f"figure-{task}.svg", metadata={"Date": None})
 
 
 def interval(values: np.ndarray, against: np.ndarray | None = None) -> tuple[float, float, float]:
