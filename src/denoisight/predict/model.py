@@ -355,7 +355,8 @@ class Model:
 
 def task_of(entry: TaskEntry) -> Task:
     """The task as this model learnt it."""
-    (task,) = make_tasks([entry.name], entry.classes, {entry.name: entry.codec} if entry.codec else {})
+    chosen = ({entry.name: choice} if choice else {} for choice in (entry.codec, entry.loss))
+    (task,) = make_tasks([entry.name], entry.classes, *chosen)
     return replace(task, prompt=task.prompt if entry.prompt is None else entry.prompt)
 
 
