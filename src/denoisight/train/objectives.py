@@ -17,7 +17,7 @@ from ..diffusion import prediction, timesteps
 from ..diffusion.schedule import Level
 from ..models.backbone import Backbone, Condition
 from ..models.folder import Parts
-from ..predict.readout import head_outputs
+from ..predict.readout import features
 from ..runtime import generator
 from ..tasks import Task
 from ..tasks.instruct import paraphrase
@@ -98,8 +98,15 @@ class DenoiseObjective(nn.Module):
         self.teacher = backbone.forward
 
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
-        backbone, roles = self.backbone, self._roles(seed, step)
-        image = backbone.latents.encode(batch.images * 2 - 1)
+        return self.losses(batch, self.features(batch), seed, step)
+
+    def features(self, batch: Batch) -> list[Tensor]:
+        """The images' latents."""
+        return [self.backbone.latents.encode(batch.images * 2 - 1)]
+
+    def losses(self, batch: Batch, features: Sequence[Tensor], seed: int, step: int) -> dict[str, Tensor]:
+        """Named losses from a batch and its latents."""
+        backbone, roles, (image,) = self.backbone, self._roles(seed, step), features
         canvases = [self._canvas(role, batch, image) for role in roles]
         clean = torch.cat([latents for latents, _ in canvases])
         valid = torch.cat([known for _, known in canvases])
@@ -204,7 +211,15 @@ class ReadoutObjective(nn.Module):
         self.tasks = tuple(tasks)
 
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
-        outputs = head_outputs(self.parts, batch.images, [task.name for task in self.tasks])
+        return self.losses(batch, self.features(batch), seed, step)
+
+    def features(self, batch: Batch) -> list[Tensor]:
+        """What the network makes of the images."""
+        return features(self.parts, batch.images)
+
+    def losses(self, batch: Batch, features: Sequence[Tensor], seed: int, step: int) -> dict[str, Tensor]:
+        """Named losses from a batch and its features."""
+        outputs = self.parts.heads(features, batch.images, [task.name for task in self.tasks])  # type: ignore[misc]
         losses = {
             task.name: task.head.loss(outputs[task.name], batch.truths[task.truth], batch.images) for task in self.tasks
         }
