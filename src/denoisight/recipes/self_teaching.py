@@ -42,7 +42,8 @@ def average_of(recipe: Recipe, objective: nn.Module) -> EMAModel:
     own = recipe.self_teaching
     if not own.pictures or own.labels == "own":
         return averaged(objective, recipe.optim.ema)
-    return averaged(objective, decay_of(recipe.optim.ema, own.average_over, recipe.batch), steady=True)
+    over = own.average_over or max(recipe.steps * recipe.batch // 20, recipe.batch)
+    return averaged(objective, decay_of(recipe.optim.ema, over, recipe.batch), steady=True)
 
 
 def self_taught(
