@@ -97,7 +97,8 @@ class SelfTeaching(Part):
 
     `pictures` are created ones or any others: a folder, shards, scenes[:N]; `count` of them (0: all). Their `labels`
     are what the run's average sees on them as it learns, or their own. The average keeps the share `optim.ema` of
-    itself over `average_over` pictures (0: a twentieth of the run's). `alone` leaves the labelled data out of the lessons, but for validation.
+    itself over `average_over` pictures (0: a twentieth of the run's). `alone` leaves the labelled data out of the
+    lessons, but for validation.
     """
 
     pictures: str = ""

@@ -2,6 +2,7 @@
 
 from .base import Augmentation, Optim, Recipe
 
+
 def warm_up(tasks: tuple[str, ...], data: str) -> Recipe:
     """denoisight train TASK --recipe warm-up --data DIR
 
