@@ -51,6 +51,10 @@ class Annotation:
     def resize(self: Kind, height: int, width: int) -> Kind:
         raise NotImplementedError
 
+    def blank(self: Kind) -> Kind:
+        """Of the same kind and size, with nothing known."""
+        return replace(self, **{name: torch.zeros_like(t) for name, t in self.tensors().items()})  # type: ignore[type-var]
+
     def tensors(self) -> dict[str, Tensor]:
         """The tensor fields by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
@@ -59,8 +63,8 @@ class Annotation:
     def to(self: Kind, device: torch.device | str) -> Kind:
         return replace(self, **{name: t.to(device) for name, t in self.tensors().items()})  # type: ignore[type-var]
 
-    def __getitem__(self: Kind, index: int | slice) -> Kind:
-        """One item, or a slice, of a batch."""
+    def __getitem__(self: Kind, index: int | slice | Tensor) -> Kind:
+        """One item, a slice, or some places of a batch."""
         return replace(self, **{name: t[index] for name, t in self.tensors().items()})  # type: ignore[type-var]
 
 
@@ -159,6 +163,9 @@ class Labels(Annotation):
 
     def resize(self, height: int, width: int) -> Labels:
         return replace(self, ids=_resize_nearest(self.ids, height, width))
+
+    def blank(self) -> Labels:
+        return replace(self, ids=torch.full_like(self.ids, IGNORE), scores=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,12 +312,14 @@ class Sample:
     """A query with its truths, by name ("depth", "normals", "semantic", ...). Predictors only ever see the query.
 
     `phrases` holds, by a truth's name, the words that it answers to where they are not the query's own: a
-    picture's text is its caption, its "mask" answers to "the red box".
+    picture's text is its caption, its "mask" answers to "the red box". Where it is not `labelled` its truths are blank,
+    and stand for answers that are still to be given.
     """
 
     query: Query
     truths: Mapping[str, Annotation] = field(default_factory=dict)
     phrases: Mapping[str, str] = field(default_factory=dict)
+    labelled: bool = True
 
     @property
     def image(self) -> Tensor:
@@ -335,7 +344,8 @@ class Sample:
 
     def flip(self) -> Sample:
         truths = {name: t.flip() for name, t in self.truths.items()}
-        return Sample(self.query.flip(), truths, {name: mirror_words(words) for name, words in self.phrases.items()})
+        phrases = {name: mirror_words(words) for name, words in self.phrases.items()}
+        return replace(self, query=self.query.flip(), truths=truths, phrases=phrases)
 
     def crop(self, top: int, left: int, height: int, width: int) -> Sample:
         window = (top, left, height, width)
@@ -349,13 +359,17 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Samples of one size, stacked: images [b 3 h w], and truths with a leading batch axis."""
+    """Samples of one size, stacked: images [b 3 h w], and truths with a leading batch axis.
+
+    `labelled` tells whose truths are known; where nothing is said, all are.
+    """
 
     images: Float[Tensor, "b 3 h w"]
     texts: tuple[str, ...]
     keys: tuple[str, ...]
     truths: Mapping[str, Annotation]
     phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labelled: tuple[bool, ...] = ()
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Batch:
@@ -376,7 +390,25 @@ class Batch:
             tuple(s.key for s in samples),
             {name: stack([s.truths[name] for s in samples]) for name in names},
             {name: tuple(s.asked(name).text for s in samples) for name in spoken},
+            tuple(s.labelled for s in samples),
         )
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The samples at these places."""
+        places = torch.tensor(rows, dtype=torch.long, device=self.images.device)
+        return Batch(
+            self.images[places],
+            tuple(self.texts[i] for i in rows),
+            tuple(self.keys[i] for i in rows),
+            {name: truth[places] for name, truth in self.truths.items()},
+            {name: tuple(said[i] for i in rows) for name, said in self.phrases.items()},
+            tuple(self.labelled[i] for i in rows) if self.labelled else (),
+        )
+
+    @property
+    def unlabelled(self) -> list[int]:
+        """The places of samples whose truths are not known."""
+        return [place for place, known in enumerate(self.labelled) if not known]
 
     def words(self, truth: str) -> tuple[str, ...]:
         """Each sample's text, in the words that this truth answers to."""

@@ -38,10 +38,11 @@ def main(run: Path) -> None:
     name = recipe.recipe
     provenance: dict[str, str | int | float] = {
         **scores,
-        "command": f"denoisight train --recipe {name}",
+        "command": told_command(run),
         "max_time": recipe.max_time,
         "total_steps": int(last["step"]),
         "hours": round(last["elapsed_s"] / 3600, 2),
+        **({} if recipe.model == "new" else {"started_from_weights": load(recipe.model).weights_hash[:16]}),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",
         "scenes": VERSION,
         "torch": versions()["torch"],
@@ -51,6 +52,12 @@ def main(run: Path) -> None:
     model.save_pretrained(folder, with_scores((run / "model" / "README.md").read_text(), scores), "fp16", provenance)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"steps {steps}, {size / 1e6:.1f} MB in {folder}")
+
+
+def told_command(run: Path) -> str:
+    """As it was given, but for where it wrote to."""
+    words = json.loads((run / "env.json").read_text())["command"][1:]
+    return " ".join(["denoisight", *(words[: words.index("-o")] if "-o" in words else words)])
 
 
 def best_steps(model: Model, tasks: Sequence[str]) -> tuple[dict[str, int], dict[str, float]]:

@@ -92,6 +92,25 @@ class Teaching(Part):
     paraphrase: Share = 0.0
 
 
+class SelfTeaching(Part):
+    """Pictures beside the data whose truths are not known or not used: see `train.self_improve`.
+
+    `pictures` are created ones or any others: a folder, shards, scenes[:N]; `count` of them (0: all). Their `labels`
+    are what the run's average sees on them as it learns, or their own. The average keeps the share `optim.ema` of
+    itself over `average_over` pictures (0: a twentieth of the run's). `alone` leaves the labelled data out of the
+    lessons, but for validation.
+    """
+
+    pictures: str = ""
+    count: Natural = 0
+    labels: Literal["average", "own"] = "average"
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    ramp: Natural = 0
+    confidence: Share = 0.0
+    average_over: Natural = 0
+    alone: bool = False
+
+
 class Recipe(Part):
     """A complete training run."""
 
@@ -102,6 +121,9 @@ class Recipe(Part):
     model: str = Field("embedded", description='What to start from: "embedded", a folder, a hub id, or "new".')
     allow_pickle: bool = Field(False, description="Open a model of which there are only pickles.")
     route: Literal["denoise", "readout"] = Field("denoise", description="Which way the model perceives.")
+    backbone: Literal["full", "frozen"] = Field(
+        "full", description="What a readout trains of the network under its heads: all of it, or nothing."
+    )
     steps: Positive = Field(2000, description="Optimiser steps.")
     max_time: str = Field("", description="End by then, whatever the steps: 90s, 10m, 2h.")
     batch: Positive = Field(16, description="Images in a batch, over all processes; each is taught every task.")
@@ -115,6 +137,7 @@ class Recipe(Part):
     noise: Noise = Noise()
     gt_augment: GtAugment = GtAugment()
     teaching: Teaching = Teaching()
+    self_teaching: SelfTeaching = SelfTeaching()
     optim: Optim = Optim()
     augment: Augmentation = Augmentation()
     predict_steps: Positive = Field(2, description="Denoising steps that the model takes by default.")

@@ -32,13 +32,14 @@ from ..tasks import TASKS, Task, make_tasks
 from ..tasks.instruct import INSTRUCT
 from ..train.batches import Stream, batches
 from ..train.contribution import read_law
-from ..train.ema import Averaged, averaged
+from ..train.ema import Averaged
 from ..train.gt_augment import GtAugment
 from ..train.objectives import DenoiseObjective, ReadoutObjective, Teaching
 from ..train.optimizers import make_optimizer
 from ..train.run import Run
 from ..train.validate import validate
-from .base import Recipe
+from .base import Augmentation, Recipe
+from .self_teaching import average_of, beside, self_taught
 from .start import starting_parts
 
 log = logging.getLogger(__name__)
@@ -84,9 +85,10 @@ def train(
     objective = _objective(recipe, parts, tasks).to(accelerator.device).train()
     optim = recipe.optim
     optimizer = make_optimizer(optim.name, objective, optim.lr, optim.beta2, optim.weight_decay)
-    average = averaged(objective, recipe.optim.ema)
+    average = average_of(recipe, objective)
     if isinstance(objective, DenoiseObjective):
         objective.teacher = Averaged(parts.backbone, average)
+    plain, objective = objective, self_taught(recipe, objective, parts, tasks, average)
     run = _run(recipe, out, accelerator, quiet)
     if resume:
         run.resume(objective, optimizer, average, None if resume == "latest" else Path(resume))
@@ -99,7 +101,7 @@ def train(
         average,
         accelerator,
         batches=_batches(recipe, reader, parts, tasks, accelerator),
-        validate=lambda: _validate(recipe, model, objective, held_out),
+        validate=lambda: _validate(recipe, model, plain, held_out),
         keep=lambda scores, step: _keep(recipe, model, out / "model", scores, step),
     )
     # The first process still validates and saves. One that tore its group down right after its last gather could also
@@ -124,6 +126,7 @@ def _run(recipe: Recipe, out: Path, accelerator: Accelerator, quiet: bool) -> Ru
         log_every=recipe.log_every,
         quiet=quiet,
         on_log=_tracker(recipe, accelerator),
+        both=bool(recipe.self_teaching.pictures),
     )
 
 
@@ -132,10 +135,10 @@ def _batches(
 ) -> Callable[[int], Generator[Batch, None, None]]:
     """This process's share of the micro-batches from a step on."""
     # What a mask may be confused with is drawn from the picture's instances, where they are known.
-    beside = [truth for truth in _gt_augment(recipe).truths_beside(tasks) if truth in reader.truths]
+    confusing = [truth for truth in _gt_augment(recipe).truths_beside(tasks) if truth in reader.truths]
     stream = Stream(
         reader,
-        truths=[*(task.truth for task in tasks), *beside],
+        truths=[*(task.truth for task in tasks), *confusing],
         size=parts.backbone.fitting_size(*reader[0].size, parts.config.resolution),
         augment=Augment(recipe.augment.flip, recipe.augment.crop, recipe.augment.colour),
         batch=recipe.batch,
@@ -182,11 +185,13 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     truths = [task.truth for task in tasks]
     size = (recipe.res or 64,) * 2
     reader = open_data(recipe.data, "train", truths, size=size, annotated=bool(truths))
-    if beside := _gt_augment(recipe).truths_beside(tasks):
+    if confusing := _gt_augment(recipe).truths_beside(tasks):
         known = open_data(recipe.data).truths
-        reader = open_data(recipe.data, "train", [*truths, *(truth for truth in beside if truth in known)], size=size)
+        more = [truth for truth in confusing if truth in known]
+        reader = open_data(recipe.data, "train", [*truths, *more], size=size)
     if recipe.labels:
         reader = subset(reader, recipe.labels)
+    reader = beside(recipe, reader)
     name = "scenes" if recipe.data.startswith("scenes") else recipe.data
     held_out = open_data(name, "val", truths, size=size)
     return reader, subset(held_out, min(len(held_out), recipe.validation_images))
@@ -194,7 +199,9 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
 
 def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
     if recipe.route == "readout":
-        return ReadoutObjective(parts, tasks)
+        if recipe.backbone == "frozen":
+            parts.backbone.requires_grad_(False)
+        return ReadoutObjective(parts, tasks, _feature_room(recipe))
     noise, backbone = recipe.noise, parts.backbone
     return DenoiseObjective(
         backbone,
@@ -204,6 +211,12 @@ def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Modu
         _gt_augment(recipe),
         scaling=noise.by == "scaling",
     )
+
+
+def _feature_room(recipe: Recipe) -> int:
+    """Bytes for features of pictures that are always the same under a network that is."""
+    still = recipe.augment == Augmentation(flip=0.0, crop=1.0, colour=0.0)
+    return int(recipe.cache_gb * 1e9) if still and recipe.backbone == "frozen" else 0
 
 
 def _gt_augment(recipe: Recipe) -> GtAugment:

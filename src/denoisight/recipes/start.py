@@ -74,9 +74,20 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
         }
     )
     if config.stock:
-        return _stock_parts(config, start, heads_for, recipe.lora)
+        return _with_known_heads(_stock_parts(config, start, heads_for, recipe.lora), start)
     parts = assemble(config, heads_for)
     parts.backbone.load_state_dict(start.backbone.state_dict())
+    return _with_known_heads(parts, start)
+
+
+def _with_known_heads(parts: Parts, start: Parts) -> Parts:
+    """Heads that the start had for the same tasks, and their neck, go on from what they are."""
+    if parts.heads is None or start.heads is None:
+        return parts
+    known = start.heads.state_dict()
+    fresh = parts.heads.state_dict()
+    fitting = {name: known[name] for name, new in fresh.items() if name in known and known[name].shape == new.shape}
+    parts.heads.load_state_dict(fresh | fitting)
     return parts
 
 

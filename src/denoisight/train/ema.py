@@ -17,9 +17,20 @@ def trained(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def averaged(module: nn.Module, decay: float) -> EMAModel:
-    """An average that follows closely at first and at `decay` a step in the end."""
+def averaged(module: nn.Module, decay: float, *, steady: bool = False) -> EMAModel:
+    """An average that follows closely at first and at `decay` a step in the end; or, `steady`, so from the start, where
+    the weights that it starts from are good ones."""
+    if steady:
+        return EMAModel(trained(module), decay=decay, min_decay=decay)
     return EMAModel(trained(module), decay=decay, use_ema_warmup=True, power=3 / 4)
+
+
+def decay_of(rate: float, images: int, batch: int) -> float:
+    """The decay a step of `batch` images of an average that keeps the share `rate` of itself over `images` of them.
+
+    Diff-2-in-1 keeps 0.998 over ten steps of eight images.
+    """
+    return rate ** (batch / images)
 
 
 @contextmanager

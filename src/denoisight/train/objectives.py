@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -17,10 +18,12 @@ from ..diffusion import prediction, timesteps
 from ..diffusion.schedule import Level
 from ..models.backbone import Backbone, Condition
 from ..models.folder import Parts
-from ..predict.readout import head_outputs
+from ..predict.readout import features
 from ..runtime import generator
 from ..tasks import Task
 from ..tasks.instruct import paraphrase
+from .cache import FeatureCache
+from .ema import trained
 from .gt_augment import ON_POLICY, GtAugment, corrupt
 from .noised import Network, noised
 
@@ -98,8 +101,15 @@ class DenoiseObjective(nn.Module):
         self.teacher = backbone.forward
 
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
-        backbone, roles = self.backbone, self._roles(seed, step)
-        image = backbone.latents.encode(batch.images * 2 - 1)
+        return self.losses(batch, self.features(batch), seed, step)
+
+    def features(self, batch: Batch) -> list[Tensor]:
+        """The images' latents."""
+        return [self.backbone.latents.encode(batch.images * 2 - 1)]
+
+    def losses(self, batch: Batch, features: Sequence[Tensor], seed: int, step: int) -> dict[str, Tensor]:
+        """Named losses from a batch and its latents."""
+        backbone, roles, (image,) = self.backbone, self._roles(seed, step), features
         canvases = [self._canvas(role, batch, image) for role in roles]
         clean = torch.cat([latents for latents, _ in canvases])
         valid = torch.cat([known for _, known in canvases])
@@ -194,17 +204,36 @@ class DenoiseObjective(nn.Module):
 class ReadoutObjective(nn.Module):
     """Each task's own loss on its head's output, from the features of one pass at a low noise level.
 
-    (Diff-2-in-1: Zheng et al., ICLR 2025, section 3.)
+    (Diff-2-in-1: Zheng et al., ICLR 2025, section 3.) Under a frozen network gradients reach the heads alone; its
+    features are kept, up to `cache` bytes, which is for pictures that are the same whenever they come.
     """
 
-    def __init__(self, parts: Parts, tasks: Sequence[Task]) -> None:
+    def __init__(self, parts: Parts, tasks: Sequence[Task], cache: int = 0) -> None:
         super().__init__()
         self.parts = parts
         self.modules_with_weights = parts.modules()
         self.tasks = tuple(tasks)
+        self.frozen = not trained(parts.backbone)
+        self.cache = FeatureCache(lambda images: features(parts, images), cache) if cache else None
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen network stays in evaluation mode, in which it keeps the words that it has encoded."""
+        super().train(mode)
+        if self.frozen:
+            self.parts.backbone.eval()
+        return self
 
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
-        outputs = head_outputs(self.parts, batch.images, [task.name for task in self.tasks])
+        return self.losses(batch, self.features(batch), seed, step)
+
+    def features(self, batch: Batch) -> list[Tensor]:
+        """What the network makes of the images."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.cache(batch.images, batch.keys) if self.cache else features(self.parts, batch.images)
+
+    def losses(self, batch: Batch, features: Sequence[Tensor], seed: int, step: int) -> dict[str, Tensor]:
+        """Named losses from a batch and its features."""
+        outputs = self.parts.heads(features, batch.images, [task.name for task in self.tasks])  # type: ignore[misc]
         losses = {
             task.name: task.head.loss(outputs[task.name], batch.truths[task.truth], batch.images) for task in self.tasks
         }

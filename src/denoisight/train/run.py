@@ -55,6 +55,8 @@ class Run:
     log_every: int = 20
     quiet: bool = False
     on_log: Callable[[dict[str, Any]], None] = lambda record: None
+    both: bool = False
+    """Score the raw weights beside the averaged ones."""
     state: dict[str, Any] = field(default_factory=lambda: {"step": 0, "elapsed": 0.0, "validated": 0, "best": None})
 
     @property
@@ -190,7 +192,12 @@ class Run:
             if best is None or scores["badness"] < best["badness"]:
                 keep(scores, step)
                 self.state["best"] = {**scores, "step": step}
-        self._write({"step": step, **{f"val/{name}": value for name, value in scores.items()}})
+        lines = {f"val/{name}": value for name, value in scores.items()}
+        if self.both:
+            module.eval()
+            lines |= {f"raw/{name}": value for name, value in validate().items()}
+            module.train()
+        self._write({"step": step, **lines})
         shown = " ".join(f"{name} {value:.4f}" for name, value in scores.items() if name != "badness")
         log.info("step %d validation %s", step, shown)
 

@@ -1,0 +1,103 @@
+"""Pictures without truths among those with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+
+from ..annotations import Sample
+from ..errors import DataError
+from .readers import Reader
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """The pictures of one reader, whatever truths it has; blank ones of another's kinds stand in their place.
+
+    Their keys begin with "unlabelled/", so that they are never those of the labelled ones.
+    """
+
+    pictures: Reader
+    like: Reader
+
+    @property
+    def name(self) -> str:
+        return self.pictures.name
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return tuple(f"unlabelled/{key}" for key in self.pictures.keys)
+
+    @property
+    def truths(self) -> tuple[str, ...]:
+        return self.like.truths
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.like.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.pictures.notes
+
+    @cached_property
+    def blanks(self) -> Sample:
+        """A sample of each kind of truth, of the other reader's first size."""
+        sample = self.like[0]
+        return replace(sample, truths={name: truth.blank() for name, truth in sample.truths.items()}, phrases={})
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, i: int) -> Sample:
+        query = self.pictures[i].query
+        truths = {name: truth.resize(*query.size) for name, truth in self.blanks.truths.items()}
+        return Sample(replace(query, key=f"unlabelled/{query.key}"), truths, labelled=False)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """One reader's samples after another's. Raises `DataError` where a later one lacks a truth of the first."""
+
+    readers: tuple[Reader, ...]
+
+    def __post_init__(self) -> None:
+        for reader in self.readers[1:]:
+            if missing := set(self.truths) - set(reader.truths):
+                raise DataError(f"{reader.name} has no {', '.join(sorted(missing))}, which {self.name} has.")
+
+    @property
+    def name(self) -> str:
+        return self.readers[0].name
+
+    @cached_property
+    def keys(self) -> Sequence[str]:
+        return tuple(key for reader in self.readers for key in reader.keys)
+
+    @property
+    def truths(self) -> tuple[str, ...]:
+        return self.readers[0].truths
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.readers[0].classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(note for reader in self.readers for note in reader.notes)
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        return tuple(accumulate(len(reader) for reader in self.readers))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, i: int) -> Sample:
+        if not 0 <= i < len(self):
+            raise IndexError(f"Item {i} of {len(self)}.")
+        which = next(place for place, end in enumerate(self.ends) if i < end)
+        first = self.ends[which - 1] if which else 0
+        return self.readers[which][i - first].only(self.truths)

@@ -1,0 +1,80 @@
+"""Wiring of what a run learns from its own eyes: pictures beside the data, and who answers for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+
+from ..data.open import open_data, subset
+from ..data.readers import Reader
+from ..data.unlabelled import Joined, Unlabelled
+from ..errors import RecipeError
+from ..models.folder import Parts
+from ..predict.readout import features
+from ..tasks import Task
+from ..train.ema import Averaged, averaged, decay_of
+from ..train.objectives import ReadoutObjective
+from ..train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, Teacher
+from .base import Recipe
+
+
+def beside(recipe: Recipe, reader: Reader) -> Reader:
+    """The labelled samples and the pictures beside them, or the latter alone. Raises `RecipeError` for tasks whose
+    truths answer to words, since nobody says what such a picture is asked for."""
+    own = recipe.self_teaching
+    if not own.pictures:
+        return reader
+    if spoken := {"referring", "detection"} & set(recipe.tasks):
+        raise RecipeError(f"Nobody can tell what {spoken.pop()} shall find on pictures without truths; leave it out.")
+    size = (recipe.res or 64,) * 2
+    if own.labels == "own":
+        pictures = open_data(own.pictures, "train", reader.truths, size=size)
+    else:
+        pictures = Unlabelled(open_data(own.pictures, "train", size=size, annotated=False), reader)
+    chosen = subset(pictures, own.count) if own.count else pictures
+    return Joined((chosen,)) if own.alone else Joined((reader, chosen))
+
+
+def average_of(recipe: Recipe, objective: nn.Module) -> EMAModel:
+    """The average that is validated and kept: of a run that teaches itself it starts as what it is, a good model."""
+    own = recipe.self_teaching
+    if not own.pictures or own.labels == "own":
+        return averaged(objective, recipe.optim.ema)
+    over = own.average_over or max(recipe.steps * recipe.batch // 20, recipe.batch)
+    return averaged(objective, decay_of(recipe.optim.ema, over, recipe.batch), steady=True)
+
+
+def self_taught(
+    recipe: Recipe, objective: nn.Module, parts: Parts, tasks: Sequence[Task], average: EMAModel
+) -> nn.Module:
+    """The objective, taught by the average where there are pictures without truths."""
+    own = recipe.self_teaching
+    if not own.pictures or own.labels == "own":
+        return objective
+    how = SelfTeaching(own.weight, own.ramp, own.confidence)
+    return SelfTaught(objective, _teacher(objective, parts, tasks, average), how)
+
+
+def _teacher(objective: nn.Module, parts: Parts, tasks: Sequence[Task], average: EMAModel) -> Teacher:
+    if not isinstance(objective, ReadoutObjective):
+        return DenoiseTeacher(
+            parts.backbone, Averaged(parts.backbone, average), tasks, parts.config.steps, **parts.config.walk("ddim")
+        )
+    if objective.frozen:
+        return ReadoutTeacher(Averaged(parts.heads, average), tasks)
+    whole = Averaged(_Whole(parts), average)
+    return ReadoutTeacher(lambda features, images, names: whole(images, names), tasks)
+
+
+class _Whole(nn.Module):
+    """Network and heads in one call, for a second set of weights of both."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.parts = parts
+        self.modules_with_weights = parts.modules()
+
+    def forward(self, images: Tensor, names: Sequence[str]) -> Mapping[str, Tensor]:
+        return self.parts.heads(features(self.parts, images), images, names)  # type: ignore[misc]

@@ -1,0 +1,38 @@
+"""What a frozen backbone says of pictures that never change is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Features = list[Tensor]
+"""Maps [b c h w], one for each place of the network."""
+
+
+class FeatureCache:
+    """Features of images by their keys, in half precision on the CPU, up to `room` bytes; the rest is made anew.
+
+    Only for pictures that are the same whenever their key comes: nothing may be augmented. Each is looked at alone and
+    rounded also when it is not kept, so that its features do not hang on who came along, and a run that went on after
+    a stop is the one that was never stopped. Half precision loses nothing that a head notices: 11 bits.
+    """
+
+    def __init__(self, compute: Callable[[Float[Tensor, "b 3 h w"]], Features], room: int) -> None:
+        self.compute = compute
+        self.room = room
+        self.kept: dict[str, Features] = {}
+
+    def __call__(self, images: Float[Tensor, "b 3 h w"], keys: Sequence[str]) -> Features:
+        found = [self.kept.get(key) or self._made(image[None], key) for image, key in zip(images, keys, strict=True)]
+        return [torch.cat(maps).to(images) for maps in zip(*found, strict=True)]
+
+    def _made(self, image: Float[Tensor, "1 3 h w"], key: str) -> Features:
+        maps = [one.to("cpu", torch.float16) for one in self.compute(image)]
+        size = sum(one.nbytes for one in maps)
+        if size <= self.room:
+            self.room -= size
+            self.kept[key] = maps
+        return maps

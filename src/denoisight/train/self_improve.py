@@ -1,0 +1,163 @@
+"""Learning from pictures without truths, which the averaged weights answer for (Diff-2-in-1: Zheng et al., ICLR 2025).
+
+The raw weights of a run are the paper's exploitation parameters: they learn by gradient from real pictures with their
+truths and from created ones. The averaged weights are its creation parameters: they say what is seen on the created
+pictures, are moved by nothing but the average, and are what is validated and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from ..annotations import IGNORE, Annotation, Batch, Depth, Labels, Mask, Normals
+from ..diffusion.prediction import clean_from
+from ..diffusion.schedule import Level
+from ..errors import UsageError
+from ..models.backbone import Backbone, Condition
+from ..predict.denoise import denoise
+from ..runtime import item_seed
+from ..tasks import Reading, Task
+from .noised import Network
+
+Features = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class SelfTeaching:
+    """How much pictures without truths count.
+
+    weight: of such a picture, where a labelled one counts 1. ramp: over how many of the run's pictures that weight
+    rises from nothing. confidence: answers are taken at pixels whose uncertainty is at most 1 - confidence; where the
+    head cannot tell, everywhere.
+    """
+
+    weight: float = 1.0
+    ramp: int = 0
+    confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.ramp < 0 or not 0 <= self.confidence <= 1:
+            raise UsageError(
+                f"Weight {self.weight}, ramp {self.ramp} and confidence {self.confidence} came; the first two are at "
+                "least 0, the last is in [0, 1]."
+            )
+
+    def weight_at(self, images: int) -> float:
+        """After so many of the run's pictures."""
+        return self.weight * min(1.0, images / self.ramp) if self.ramp else self.weight
+
+
+class Objective(Protocol):
+    """What both routes' objectives are: what a batch's pictures give once, and losses from it."""
+
+    def features(self, batch: Batch) -> Features: ...
+
+    def losses(self, batch: Batch, features: Features, seed: int, step: int) -> dict[str, Tensor]: ...
+
+
+Teacher = Callable[[Batch, Features, int, int], Mapping[str, Reading]]
+"""(batch, features, seed, step) -> a reading for each truth's name."""
+
+
+class SelfTaught(nn.Module):
+    """An objective whose pictures without truths get them from a teacher, anew whenever they come.
+
+    L = (n_r L_real + w n_c L_created) / (n_r + w n_c): means over each kind's own valid pixels, weighed by numbers of
+    pictures, so that a created picture of which little is known lends its weight to no other. What both kinds are made
+    from is computed in one pass.
+    """
+
+    def __init__(self, objective: nn.Module, teacher: Teacher, how: SelfTeaching = SelfTeaching()) -> None:
+        super().__init__()
+        self.objective = objective
+        self.teacher = teacher
+        self.how = how
+
+    def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
+        objective: Objective = self.objective  # type: ignore[assignment]
+        features, asked = objective.features(batch), batch.unlabelled
+        if not asked:
+            return objective.losses(batch, features, seed, step)
+        known = [place for place in range(len(batch)) if place not in set(asked)]
+        own, theirs = batch.take(asked), rows(features, asked)
+        told = answered(own, self.teacher(own, theirs, seed, step), self.how.confidence)
+        weight = self.how.weight_at(step * len(batch)) * len(asked)
+        created = objective.losses(told, theirs, seed, step)
+        if not known:
+            return created
+        real = objective.losses(batch.take(known), rows(features, known), seed, step)
+        mean = {name: (len(known) * real[name] + weight * created[name]) / (len(known) + weight) for name in real}
+        return {**mean, "created": created["loss"].detach()}
+
+
+class ReadoutTeacher:
+    """Answers for all tasks by the averaged heads, from the features that the raw ones are given, too.
+
+    heads: `(features, images, names) -> outputs`, under the averaged weights; where the backbone learns as well, what
+    it gets from the images itself.
+    """
+
+    def __init__(self, heads: Callable[..., Mapping[str, Tensor]], tasks: Sequence[Task]) -> None:
+        self.heads = heads
+        self.tasks = tuple(tasks)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, features: Features, seed: int, step: int) -> dict[str, Reading]:
+        outputs = self.heads(features, batch.images, [task.name for task in self.tasks])
+        return {task.truth: task.head.read(outputs[task.name], batch.images) for task in self.tasks}
+
+
+class DenoiseTeacher:
+    """Answers for all tasks by one walk of the averaged network, from noise that belongs to item and step."""
+
+    def __init__(self, backbone: Backbone, network: Network, tasks: Sequence[Task], steps: int, **walking: str) -> None:
+        self.backbone = backbone
+        self.network = network
+        self.tasks = tuple(tasks)
+        self.steps = steps
+        self.walking = walking
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, features: Features, seed: int, step: int) -> dict[str, Reading]:
+        backbone, count = self.backbone, len(batch)
+        image = backbone.beside(features[0]).repeat(len(self.tasks), 1, 1, 1)
+        words = [task.instruct(text) for task in self.tasks for text in batch.words(task.truth)]
+        seeds = [[item_seed(seed, f"{task.name} {key}", step)] for task in self.tasks for key in batch.keys]
+        cond = Condition(image, backbone.text(words))
+        steps = denoise(backbone, cond, seeds, steps=self.steps, denoiser=self._clean, **self.walking)
+        canvases = backbone.latents.decode([taken.x for taken in steps][-1]).split(count)
+        decoded = zip(self.tasks, canvases, strict=True)
+        return {task.truth: Reading(task.codec.decode(pixels, batch.images), None) for task, pixels in decoded}
+
+    def _clean(self, x: Tensor, level: Level, cond: Condition) -> Tensor:
+        return clean_from(self.backbone.predicts, self.network(x, level, cond), x, level)
+
+
+def rows(features: Features, places: Sequence[int]) -> list[Tensor]:
+    return [maps[list(places)] for maps in features]
+
+
+def answered(batch: Batch, readings: Mapping[str, Reading], confidence: float = 0.0) -> Batch:
+    """The batch with a teacher's annotations as its truths, unknown where it is less sure than `confidence`."""
+    truths = {
+        name: reading.annotation
+        if reading.uncertainty is None
+        else without(reading.annotation, reading.uncertainty > 1 - confidence)
+        for name, reading in readings.items()
+    }
+    return replace(batch, truths=truths, labelled=(True,) * len(batch))
+
+
+def without(annotation: Annotation, unsure: Bool[Tensor, "*b h w"]) -> Annotation:
+    """Nothing known at the pixels `unsure`. Raises `UsageError` for boxes, which have no pixels."""
+    if isinstance(annotation, Labels):
+        return replace(annotation, ids=annotation.ids.masked_fill(unsure, IGNORE))
+    if isinstance(annotation, Depth | Normals | Mask):
+        return replace(annotation, valid=annotation.valid & ~unsure)
+    raise UsageError(f"{type(annotation).__name__} cannot be known in part; take --confidence 0.")

@@ -1,0 +1,149 @@
+"""The ways in which a model that teaches itself goes wrong, read from what its run wrote down, and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .validate import CHOOSE_BY
+
+LOSS = 0.01
+"""A score that changes by less, in shares of what it was, has not changed."""
+
+APART = 0.10
+"""So far may the raw weights' score be from the averaged ones', in shares of the latter, before it is said."""
+
+OPPOSED = -0.1
+"""Gradients with a cosine below this pull the shared weights apart."""
+
+
+class Signature(NamedTuple):
+    """What was seen, and what helps against it."""
+
+    seen: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.seen} {self.remedy}"
+
+
+def signatures(rows: Sequence[Mapping[str, Any]]) -> list[Signature]:
+    """What a run's validations tell, its first being of what it started from.
+
+    rows: lines of metrics.jsonl; "val/TASK/METRIC" is of the averaged weights, "raw/TASK/METRIC" of the raw ones.
+    """
+    told = [row for row in rows if "val/badness" in row]
+    if len(told) < 2:
+        return []
+    change = {task: gain(task, told[0], told[-1]) for task in CHOOSE_BY if _name("val", task) in told[0]}
+    return [*_worse(change), *_opposed(change), *_apart(told)]
+
+
+def gain(task: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
+    """By how much the averaged weights' deciding score got better, in shares of what it was."""
+    name, (_, sign) = _name("val", task), CHOOSE_BY[task]
+    return -sign * (after[name] - before[name]) / max(abs(before[name]), 1e-9)
+
+
+def _worse(change: Mapping[str, float]) -> list[Signature]:
+    fallen = [task for task, by in change.items() if by < -LOSS]
+    if len(fallen) < len(change):
+        return []
+    return [
+        Signature(
+            f"Every task got worse than it was after the warm-up ({_shares(change, fallen)}).",
+            "The labels of created pictures are not good enough: raise --self-teaching.confidence, lower "
+            "--self-teaching.weight or --noise-level, or warm up for longer.",
+        )
+    ]
+
+
+def _opposed(change: Mapping[str, float]) -> list[Signature]:
+    fallen = [task for task, by in change.items() if by < -LOSS]
+    risen = [task for task, by in change.items() if by > LOSS]
+    if not fallen or not risen:
+        return []
+    return [
+        Signature(
+            f"While {_shares(change, risen)} rose, {_shares(change, fallen)} fell.",
+            "Give what fell more weight with --weights, or a run of its own.",
+        )
+    ]
+
+
+def _apart(told: Sequence[Mapping[str, Any]]) -> list[Signature]:
+    both = [task for task in CHOOSE_BY if _name("raw", task) in told[-1]]
+    gaps = {task: [_gap(task, row) for row in told if _name("raw", task) in row] for task in both}
+    found = []
+    for task, gap in gaps.items():
+        if gap[-1] > APART:
+            found.append(
+                Signature(
+                    f"The averaged weights stay behind the raw ones in {task} by {gap[-1]:.0%}.",
+                    "Let the average move faster: a lower --optim.ema, or a larger --self-teaching.average-over.",
+                )
+            )
+        elif gap[-1] < -APART:
+            found.append(
+                Signature(
+                    f"The raw weights fell behind the averaged ones in {task} by {-gap[-1]:.0%}.",
+                    "They learn what is wrong, or too fast: lower --optim.lr, or raise --self-teaching.confidence.",
+                )
+            )
+        elif len(gap) > 3 and _swings(gap):
+            found.append(
+                Signature(
+                    f"The raw weights swing around the averaged ones in {task}.", "Lower --optim.lr, or raise --batch."
+                )
+            )
+    return found
+
+
+def _gap(task: str, row: Mapping[str, Any]) -> float:
+    """How much better the raw weights are, in shares of the averaged ones' score."""
+    average, raw = row[_name("val", task)], row[_name("raw", task)]
+    return -CHOOSE_BY[task][1] * (raw - average) / max(abs(average), 1e-9)
+
+
+def _swings(gap: Sequence[float]) -> bool:
+    """Whether it changes sides at every look, each time clearly."""
+    pairs = zip(gap[1:], gap[2:], strict=False)
+    return all(a * b < 0 and min(abs(a), abs(b)) > LOSS for a, b in pairs)
+
+
+def cosines(losses: Mapping[str, Tensor], shared: Sequence[nn.Parameter]) -> dict[tuple[str, str], float]:
+    """Between the gradients of each two tasks' losses at the weights that they share; -1 pulls against each other.
+
+    Raises nothing where a loss does not reach them: its gradient is zero, and so are its cosines.
+    """
+    gradients = {}
+    for name, loss in losses.items():
+        parts = torch.autograd.grad(loss, list(shared), retain_graph=True, allow_unused=True)
+        flat = [torch.zeros_like(p) if g is None else g for g, p in zip(parts, shared, strict=True)]
+        gradients[name] = torch.cat([g.flatten() for g in flat])
+    names = list(gradients)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    return {(a, b): float(torch.cosine_similarity(gradients[a], gradients[b], 0)) for a, b in pairs}
+
+
+def pulling_apart(angles: Mapping[tuple[str, str], float]) -> list[Signature]:
+    """Which tasks' gradients are opposed."""
+    return [
+        Signature(
+            f"The gradients of {a} and {b} are opposed (cosine {cosine:.2f}).",
+            "Let tasks exchange features, or train them apart.",
+        )
+        for (a, b), cosine in angles.items()
+        if cosine < OPPOSED
+    ]
+
+
+def _name(kind: str, task: str) -> str:
+    return f"{kind}/{task}/{CHOOSE_BY[task][0]}"
+
+
+def _shares(change: Mapping[str, float], tasks: Sequence[str]) -> str:
+    return ", ".join(f"{task} by {abs(change[task]):.1%}" for task in tasks)

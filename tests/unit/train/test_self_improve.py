@@ -1,0 +1,196 @@
+"""Pictures without truths are taught what the averaged weights see on them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from denoisight.annotations import IGNORE, Batch, Boxes
+from denoisight.data.open import open_data
+from denoisight.data.scenes import CLASSES
+from denoisight.data.unlabelled import Joined, Unlabelled
+from denoisight.diffusion.timesteps import law
+from denoisight.errors import UsageError
+from denoisight.models.embedded import Network
+from denoisight.models.folder import ModelConfig, Parts, TaskEntry, assemble
+from denoisight.predict.readout import features
+from denoisight.tasks import Reading, make_tasks
+from denoisight.train.cache import FeatureCache
+from denoisight.train.ema import Averaged, averaged, decay_of, trained
+from denoisight.train.objectives import DenoiseObjective, ReadoutObjective
+from denoisight.train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, answered, without
+
+TASKS = make_tasks(["depth", "normals", "semantic", "saliency"], CLASSES)
+NAMES = [task.name for task in TASKS]
+
+
+def parts() -> Parts:
+    torch.manual_seed(0)
+    entries = tuple(TaskEntry(name=task.name, classes=task.classes) for task in TASKS)
+    network = Network(widths=(16, 32), text_width=16, text_layers=1)
+    config = ModelConfig(name="tiny", network=network, reads=entries, denoises=entries)
+    return assemble(config, {task.name: task.head.channels for task in TASKS})
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    """Three labelled scenes and two without truths."""
+    scenes = open_data("scenes:3", "train", NAMES, size=(32, 32))
+    reader = Joined((scenes, Unlabelled(open_data("scenes:2", "val", size=(32, 32)), scenes)))
+    return Batch.of([reader[i].only(NAMES) for i in range(len(reader))])
+
+
+EVEN = SelfTeaching()
+
+
+def self_taught(how: SelfTeaching = EVEN) -> tuple[SelfTaught, Parts]:
+    made = parts()
+    made.backbone.requires_grad_(False)
+    objective = ReadoutObjective(made, TASKS)
+    teacher = ReadoutTeacher(Averaged(made.heads, averaged(objective, 0.9, steady=True)), TASKS)
+    return SelfTaught(objective, teacher, how), made
+
+
+def test_pictures_without_truths_come_after_the_others_with_nothing_known(batch: Batch) -> None:
+    assert batch.labelled == (True, True, True, False, False) and batch.unlabelled == [3, 4]
+    assert all(key.startswith("unlabelled/") == (place > 2) for place, key in enumerate(batch.keys))
+    known = {name: truth.valid.flatten(1).any(1).tolist() for name, truth in batch.truths.items()}
+    assert known == {name: [True, True, True, False, False] for name in NAMES}
+
+
+def test_a_labelled_batch_is_taught_as_without_a_teacher(batch: Batch) -> None:
+    objective, made = self_taught()
+    labelled = batch.take([0, 1, 2])
+    plain = ReadoutObjective(made, TASKS)(labelled, seed=0, step=0)
+    taught = objective(labelled, seed=0, step=0)
+    assert all(torch.equal(plain[name], taught[name]) for name in plain)
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0])
+def test_the_loss_is_the_mean_over_pictures_of_both_kinds(batch: Batch, weight: float) -> None:
+    objective, made = self_taught(SelfTeaching(weight=weight))
+    plain = ReadoutObjective(made, TASKS)
+    created = batch.take([3, 4])
+    told = answered(created, objective.teacher(created, features(made, created.images), 0, 0))
+    real, own = (plain(some, seed=0, step=0) for some in (batch.take([0, 1, 2]), told))
+    mixed = objective(batch, seed=0, step=0)
+    for name in (*NAMES, "loss"):
+        expected = (3 * real[name] + weight * 2 * own[name]) / (3 + weight * 2)
+        torch.testing.assert_close(mixed[name], expected)
+    torch.testing.assert_close(mixed["created"], own["loss"])
+
+
+def test_a_ramp_begins_without_the_created_ones(batch: Batch) -> None:
+    objective, made = self_taught(SelfTeaching(ramp=100))
+    real = ReadoutObjective(made, TASKS)(batch.take([0, 1, 2]), seed=0, step=0)["loss"]
+    torch.testing.assert_close(objective(batch, seed=0, step=0)["loss"], real)
+    assert objective(batch, seed=0, step=10)["loss"] != real
+    assert SelfTeaching(ramp=100).weight_at(50) == 0.5 and SelfTeaching(ramp=100).weight_at(500) == 1
+
+
+def test_the_answers_are_the_averages_and_carry_no_gradient(batch: Batch) -> None:
+    objective, made = self_taught()
+    created = batch.take([3, 4])
+    seen = features(made, created.images)
+    before = objective.teacher(created, seen, 0, 0)
+    with torch.no_grad():
+        for parameter in made.heads.parameters():
+            parameter.add_(1.0)
+    after = objective.teacher(created, seen, 0, 0)
+    for name in NAMES:
+        for field, tensor in before[name].annotation.tensors().items():
+            assert torch.equal(tensor, after[name].annotation.tensors()[field]) and not tensor.requires_grad
+    objective(batch, seed=0, step=0)["loss"].backward()
+    assert all(p.grad is not None for p in made.heads.parameters())
+    assert all(p.grad is None for p in made.backbone.parameters())
+
+
+def test_what_the_teacher_is_unsure_of_is_unknown(batch: Batch) -> None:
+    created = batch.take([3, 4])
+    unsure = torch.zeros(2, 32, 32)
+    unsure[:, :16] = 0.8
+    readings = {name: Reading(batch.take([0, 1]).truths[name], unsure) for name in NAMES}
+    told = answered(created, readings, confidence=0.5)
+    assert told.labelled == (True, True)
+    assert all(not told.truths[name].valid[:, :16].any() for name in NAMES)
+    assert all(answered(created, readings, confidence=0.1).truths[n].valid[:, :16].any() for n in NAMES)
+    assert (told.truths["semantic"].ids[:, :16] == IGNORE).all()
+
+
+def test_boxes_cannot_be_known_in_part() -> None:
+    boxes = Boxes(torch.zeros(1, 4), torch.zeros(1).long(), torch.ones(1), torch.ones(1).bool(), (4, 4))
+    with pytest.raises(UsageError, match="confidence 0"):
+        without(boxes, torch.ones(4, 4) > 0)
+
+
+def test_denoising_is_taught_by_a_walk_of_the_average(batch: Batch) -> None:
+    made = parts()
+    objective = DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule))
+    average = averaged(objective, 0.9, steady=True)
+    teacher = DenoiseTeacher(made.backbone, Averaged(made.backbone, average), TASKS, steps=2)
+    taught = SelfTaught(objective, teacher)
+    losses = taught(batch, seed=0, step=0)
+    assert {*NAMES, "loss", "created"} == set(losses)
+    losses["loss"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained(taught))
+
+
+@pytest.mark.parametrize("bad", [{"weight": -1.0}, {"ramp": -1}, {"confidence": 1.5}])
+def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="came"):
+        SelfTeaching(**bad)
+
+
+def test_a_steady_average_moves_at_its_rate_from_the_start() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    average = averaged(module, 0.9, steady=True)
+    average.step(module.parameters())
+    torch.nn.init.ones_(module.weight)
+    average.step(module.parameters())
+    assert average.shadow_params[0].item() == pytest.approx(0.1)
+
+
+def test_the_rate_is_for_pictures_not_for_steps() -> None:
+    assert decay_of(0.998, 80, 80) == pytest.approx(0.998)
+    assert decay_of(0.998, 80, 8) ** 10 == pytest.approx(0.998)
+
+
+def test_features_are_made_once_and_do_not_hang_on_who_came_along() -> None:
+    seen: list[int] = []
+
+    def compute(images: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(len(images))
+        return [images * 3, images[:, :1, ::2, ::2]]
+
+    images = torch.rand(4, 3, 8, 8)
+    cache = FeatureCache(compute, room=10_000_000)
+    once = cache(images[:3], ["a", "b", "c"])
+    again = cache(images[[2, 0, 3]], ["c", "a", "d"])
+    assert seen == [1, 1, 1, 1]
+    assert torch.equal(again[0][0], once[0][2]) and torch.equal(again[1][1], once[1][0])
+    torch.testing.assert_close(once[0], images[:3] * 3, rtol=1e-3, atol=1e-3)
+
+
+def test_features_without_room_are_made_anew_and_are_the_same() -> None:
+    calls: list[int] = []
+
+    def compute(images: torch.Tensor) -> list[torch.Tensor]:
+        calls.append(1)
+        return [images / 3]
+
+    image = torch.rand(1, 3, 4, 4)
+    full, none = FeatureCache(compute, 1000), FeatureCache(compute, 0)
+    first, kept = full(image, ["a"]), full(image, ["a"])
+    assert len(calls) == 1
+    made, anew = none(image, ["a"]), none(image, ["a"])
+    assert len(calls) == 3
+    assert all(torch.equal(first[0], other[0]) for other in (kept, made, anew))
+
+
+def test_a_batch_takes_what_belongs_to_its_samples(batch: Batch) -> None:
+    some = batch.take([4, 1])
+    assert some.keys == (batch.keys[4], batch.keys[1]) and some.labelled == (False, True)
+    assert torch.equal(some.images[1], batch.images[1])
+    assert torch.equal(some.truths["depth"].values[1], batch.truths["depth"].values[1])
+    assert replace(batch, labelled=()).take([0]).labelled == ()

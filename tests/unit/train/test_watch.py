@@ -1,0 +1,58 @@
+"""What goes wrong is told, with what helps; what goes well is not."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from denoisight.train.watch import cosines, pulling_apart, signatures
+
+
+def rows(*scores: dict[str, float]) -> list[dict[str, Any]]:
+    return [{"step": i, "val/badness": 0.0, **row} for i, row in enumerate(scores)]
+
+
+def said(*scores: dict[str, float]) -> str:
+    return " ".join(map(str, signatures(rows(*scores))))
+
+
+def test_a_run_that_gets_better_has_no_signature() -> None:
+    better = {"val/normals/mean": 20.0, "raw/normals/mean": 19.5, "val/semantic/miou": 0.4}
+    assert said({"val/normals/mean": 25.0, "val/semantic/miou": 0.3}, better) == ""
+    assert said() == said({"val/normals/mean": 25.0}) == ""
+
+
+def test_labels_that_mislead_are_told() -> None:
+    text = said({"val/normals/mean": 20.0}, {"val/normals/mean": 25.0})
+    assert "Every task got worse" in text and "normals by 25.0%" in text and "confidence" in text
+
+
+def test_a_higher_miou_is_better_and_a_higher_angle_is_not() -> None:
+    before = {"val/normals/mean": 20.0, "val/semantic/miou": 0.4}
+    text = said(before, {"val/normals/mean": 22.0, "val/semantic/miou": 0.5})
+    assert "semantic by 25.0% rose" in text and "normals by 10.0% fell" in text and "--weights" in text
+
+
+@pytest.mark.parametrize(("raw", "words"), [(15.0, "stay behind"), (25.0, "fell behind"), (20.5, "")])
+def test_weights_that_drift_apart_are_told(raw: float, words: str) -> None:
+    start = {"val/normals/mean": 20.2}
+    text = said(start, {"val/normals/mean": 20.0, "raw/normals/mean": raw})
+    assert (words in text) if words else text == ""
+
+
+def test_swinging_is_told() -> None:
+    start = {"val/normals/mean": 20.0, "raw/normals/mean": 20.0}
+    swings = [{"val/normals/mean": 20.0, "raw/normals/mean": raw} for raw in (19.0, 21.0, 19.0, 21.0)]
+    assert "swing" in said(start, *swings)
+    assert "swing" not in said(start, *swings[:1] * 4)
+
+
+def test_gradients_that_pull_apart() -> None:
+    weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    unused = torch.nn.Parameter(torch.zeros(1))
+    losses = {"up": weight.sum(), "down": -weight.sum(), "side": weight[0] - weight[1], "none": unused.sum() * 0}
+    angles = cosines(losses, [weight])
+    assert angles[("up", "down")] == pytest.approx(-1) and angles[("up", "side")] == pytest.approx(0)
+    assert angles[("up", "none")] == 0
+    told = pulling_apart(angles)
+    assert len(told) == 1 and "up and down" in told[0].seen
