@@ -52,7 +52,8 @@ class ModelConfig(BaseModel):
     `stock` is the diffusers class that opens the folder, too; network, schedule and predicts are the folder's own then.
     Tasks are read out of the network's features at the places `taps` (empty: `taps.default_places`) at the timestep
     `read_level`, under the empty prompt or the query's caption, by heads on a pyramid of at most `levels` levels, which
-    may `exchange` what they see.
+    may `exchange` what they see. With `attention_maps` the prompt is instead the classes of the first task that has
+    some, and where the network attends to each is read, too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +75,7 @@ class ModelConfig(BaseModel):
     read_prompt: Literal["empty", "caption"] = "empty"
     levels: int = Field(default=1, ge=1)
     exchange: bool = False
+    attention_maps: bool = False
     provenance: dict[str, str | int | float] = {}
 
     def walk(self, sampler: str) -> dict[str, str]:
@@ -111,7 +113,8 @@ def with_heads(config: ModelConfig, backbone: Backbone, heads_for: dict[str, int
     """The parts of a backbone, with fresh heads for the readout tasks if there are any."""
     if not heads_for:
         return Parts(config, backbone)
-    taps = Taps(backbone, config.taps)
+    names = next((entry.classes for entry in config.reads if entry.classes), ()) if config.attention_maps else ()
+    taps = Taps(backbone, config.taps, names)
     heads = Heads(taps.channels, taps.strides, heads_for, config.levels, config.exchange)
     return Parts(config, backbone, heads, taps)
 

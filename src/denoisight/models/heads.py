@@ -45,7 +45,7 @@ class Neck(nn.Module):
             total = totals[-1] if totals else None
             for i in group:
                 total = _onto(self.inward[i](features[i]), total)
-            totals.append(total)  # type: ignore[arg-type]
+            totals.append(total)
         mixers = [*self.coarser, self.mix]
         pyramid = [mix(total) for mix, total in zip(mixers, totals[-len(mixers) :], strict=True)]
         for double in self.finer:
@@ -140,7 +140,7 @@ class Heads(nn.Module):
 
 def _settled(convolution: nn.Module) -> nn.Sequential:
     """With a norm and a bend behind it."""
-    return nn.Sequential(convolution, nn.GroupNorm(8, convolution.out_channels), nn.SiLU())  # type: ignore[arg-type]
+    return nn.Sequential(convolution, nn.GroupNorm(8, convolution.out_channels), nn.SiLU())
 
 
 def _onto(level: Tensor, coarser: Tensor | None) -> Tensor:

@@ -141,6 +141,9 @@ class Recipe(Part):
     exchange: bool | None = Field(
         None, description="Heads of several tasks tell each other what they see; none: as the model."
     )
+    attention_maps: bool | None = Field(
+        None, description="Read also where the network attends to each class; none: as the model."
+    )
     losses: dict[str, str] = Field({}, description="By what heads learn, where a task has a choice: depth: silog.")
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {}, description="How much a head counts in relation to the others, 1 where it is not named."

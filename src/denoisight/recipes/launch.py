@@ -45,7 +45,7 @@ from .start import starting_parts
 log = logging.getLogger(__name__)
 
 OF_READING = (
-    "backbone", "taps", "read_level", "read_prompt", "exchange", "losses", "weights", "sample_pixels",
+    "backbone", "taps", "read_level", "read_prompt", "exchange", "attention_maps", "losses", "weights", "sample_pixels",
 )  # fmt: skip
 """Keys of a recipe that only the readout route has."""
 

@@ -51,6 +51,12 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
         if recipe.route == "denoise"
         else {"denoises": (), "reads": entries, **_reading(recipe, start)}
     )
+    if learns.get("attention_maps") and not any(entry.classes for entry in entries):
+        raise RecipeError(
+            "attention_maps are of the classes of a task; teach one that tells classes apart, or leave out."
+        )
+    if learns.get("attention_maps") and learns["read_prompt"] == "caption":
+        raise RecipeError("With attention_maps the prompt is the classes; leave out read_prompt=caption.")
     heads_for = heads if recipe.route == "readout" else None
     if recipe.rank and not (start and start.config.stock):
         raise RecipeError(
@@ -108,6 +114,7 @@ def _reading(recipe: Recipe, start: Parts | None) -> dict[str, Any]:
         "read_prompt": recipe.read_prompt or own.read_prompt,
         "levels": own.levels,
         "exchange": own.exchange if recipe.exchange is None else recipe.exchange,
+        "attention_maps": own.attention_maps if recipe.attention_maps is None else recipe.attention_maps,
     }
 
 

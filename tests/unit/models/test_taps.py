@@ -11,7 +11,7 @@ from denoisight.diffusion.schedule import scaled_linear
 from denoisight.errors import UsageError
 from denoisight.models.backbone import Backbone, Condition
 from denoisight.models.latent import AutoencoderLatents
-from denoisight.models.taps import Taps, default_places, every_place
+from denoisight.models.taps import Taps, _attended, default_places, every_place
 from denoisight.models.text import TextEncoder
 
 
@@ -128,6 +128,43 @@ def test_gradients_flow_into_the_network(backbone):
     features = Taps(backbone)(*inputs(backbone, 3))
     (gradient,) = torch.autograd.grad(features[-1].sum(), backbone.unet.conv_in.weight)
     assert gradient.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_names_are_told_and_where_they_are_attended_to_is_read(backbone):
+    names = ("floor", "wall", "box")
+    taps, plain = Taps(backbone, names=names), Taps(backbone)
+    assert taps.channels == (*plain.channels, 3) and taps.strides == (*plain.strides, 8)
+    x, level, cond = inputs(backbone, 4, size=32)
+    seen = []
+    blocks = [module for name, module in backbone.unet.named_modules() if name.endswith(".attn2")]
+    processors = [block.processor for block in blocks]
+    hook = backbone.unet.mid_block.register_forward_hook(lambda module, args, output: seen.append(output))
+    features = taps(x, level, cond)
+    hook.remove()
+    *_, maps = features
+    assert maps.shape == (1, 3, 4, 4) and torch.equal(features[0], seen[0]) and num_hooks(backbone) == 0
+    # What is attended to sums to one, here to as many as there are names; and the names are what is heard.
+    torch.testing.assert_close(maps.sum(1), torch.full((1, 4, 4), 3.0))
+    other = Taps(backbone, names=names[::-1])(x, level, cond)
+    torch.testing.assert_close(other[-1].flip(1), maps, rtol=1e-4, atol=1e-5)
+    assert maps.std() > 0 and [block.processor for block in blocks] == processors
+    again = taps(x, level, Condition(cond.image, cond.text + 1))
+    assert all(map(torch.equal, features, again))
+
+
+@torch.no_grad()
+def test_where_names_are_attended_to_is_what_the_network_itself_computes(backbone):
+    """Against the weights of one attention written out."""
+    attention = next(module for name, module in backbone.unet.named_modules() if name.endswith(".attn2"))
+    hidden, words = torch.rand(2, 6, attention.to_q.in_features), torch.rand(2, 5, attention.to_k.in_features)
+    q, k, v = attention.to_q(hidden), attention.to_k(words), attention.to_v(words)
+    q, k, v = (x.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for x in (q, k, v))
+    weights = (q @ k.mT * attention.scale).softmax(-1)
+    told = attention.to_out[0]((weights @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(hidden, encoder_hidden_states=words), told)
+    maps = _attended(attention, hidden, words, (4, 6))
+    torch.testing.assert_close(maps, weights.mean(1).mT.unflatten(-1, (2, 3)))
 
 
 def test_two_threads_get_their_own_features(backbone):

@@ -146,6 +146,15 @@ def test_the_folder_remembers_how_it_is_read(first: Path) -> None:
     assert not torch.equal(other.annotation.vectors, normals.annotation.vectors)
 
 
+def test_attention_to_the_classes_is_read_and_remembered(tmp_path: Path) -> None:
+    train(quick("depth", "semantic", attention_maps=True, backbone="frozen"), tmp_path, quiet=True)
+    model = load(tmp_path, "cpu")
+    taps, (_, semantic) = model.parts.taps, model.parts.config.reads
+    assert taps is not None and taps.names == semantic.classes and taps.channels[-1] == len(semantic.classes)
+    image = open_data("scenes:1", "val", size=(32, 32))[0].image
+    assert model.predict(Query(image), "semantic").annotation.size == (32, 32)
+
+
 def test_training_goes_on_as_the_model_is_read_unless_told(first: Path) -> None:
     how = {"model": str(first), "network": {}}
     reader = open_data("scenes:4", "train", ["normals"], size=(32, 32))
@@ -189,6 +198,8 @@ def test_models_saved_before_there_was_a_choice_are_as_they_were(first: Path, tm
         ({"route": "denoise", "taps": "every", "exchange": True}, "taps, exchange are of networks that are read out"),
         ({"route": "denoise", "optim": {"backbone_lr": 0.1}}, "optim.backbone_lr is of networks that are read out"),
         ({"backbone": "frozen", "lora": 4}, "Adapters of a frozen network"),
+        ({"attention_maps": True}, "attention_maps are of the classes of a task"),
+        ({"attention_maps": True, "read_prompt": "caption", "tasks": ("parts",)}, "the prompt is the classes"),
         ({"backbone": "lora"}, "LoRA is for stock folders"),
     ],
 )
