@@ -69,6 +69,7 @@ def annotate(
     text is what a task that needs words is asked for. Raises `UsageError` where the model lacks a task or a route.
     """
     chosen = routes(model, how)
+    model.parts.modules().eval()
     answers: dict[str, list[list[Reading]]] = {name: [[] for _ in queries] for name in chosen}
     if by_features := [name for name, ways in chosen.items() if "readout" in ways]:
         for name, readings in _read(model, queries, by_features, batch).items():

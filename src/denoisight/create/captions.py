@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from ..annotations import Labels, Sample
 from ..errors import DataError
 
-Captions = Callable[[Sample], str]
-"""A caption for a sample; "" where there is none."""
+
+class Caption(NamedTuple):
+    """What is to be seen, "" where nobody says, and what is not."""
+
+    text: str
+    avoid: tuple[str, ...] = ()
+
+
+Captions = Callable[[Sample], Caption | str]
+"""A caption for a sample; of plain text what stands after ", not " is avoided: "a red box, not a sphere"."""
 
 LEAST = 0.02
 """The share of the labelled pixels that a class must cover to be named."""
@@ -19,12 +29,21 @@ MOST = 4
 """So many classes are named."""
 
 
-def own_text(sample: Sample) -> str:
+def said(captions: Captions, sample: Sample) -> Caption:
+    """The caption of a sample, taken apart."""
+    caption = captions(sample)
+    if isinstance(caption, Caption):
+        return caption
+    text, *avoid = (part.strip() for part in re.split(r",\s*not\s+", caption))
+    return Caption(text, tuple(filter(None, avoid)))
+
+
+def own_text(sample: Sample) -> Caption:
     """The words that the data set itself has for the picture."""
-    return sample.query.text.strip()
+    return Caption(sample.query.text.strip(), sample.query.avoid)
 
 
-def from_labels(sample: Sample) -> str:
+def from_labels(sample: Sample) -> Caption:
     """ "a photo of Sky, Road and Car": the classes that cover most pixels, largest first; "" without any."""
     for truth in ("semantic", *sample.truths):
         labels = sample.truths.get(truth)
@@ -33,8 +52,8 @@ def from_labels(sample: Sample) -> str:
             shares = (counts / counts.sum()).tolist()
             ranked = sorted(range(len(shares)), key=lambda i: (-shares[i], i))
             named = [i for i in ranked[:MOST] if shares[i] >= LEAST] or ranked[:1]
-            return f"a photo of {_listed([labels.classes[i] for i in named])}"
-    return ""
+            return Caption(f"a photo of {_listed([labels.classes[i] for i in named])}")
+    return Caption("")
 
 
 def caption_source(spec: str | Path | Captions) -> Captions:

@@ -63,7 +63,7 @@ def synthesize(
     *,
     steps: int,
     sampler: str = "ddim",
-    guidance: float = 0.0,
+    guidance: float | Sequence[float] = 0.0,
     negative: str = "",
     avoid: Sequence[Sequence[str]] = (),
     images: Float[Tensor, "b 3 h w"] | None = None,
@@ -78,8 +78,8 @@ def synthesize(
     From noise of `size` (height, width); or from `images` in [0, 1], noised to exactly `noise_level` in (0, 1] and
     denoised from there (Meng et al. 2022, SDEdit): little noise keeps their layout, level 1 hardly anything.
     `noise` is one of `STRATEGIES`; "inversion" takes as many passes again, and without guidance, other words or fresh
-    noise it leads back to the image. `avoid` holds for each image what it is steered away from, in the place of
-    `negative`; several share the guidance.
+    noise it leads back to the image. `guidance` is a weight for all, or one for each. `avoid` holds for each image what
+    it is steered away from, in the place of `negative`; several share the guidance.
     Sides must fit the backbone; `walking` goes to the sampler (compat). Raises `UsageError` for a noise level or an
     inversion without images, and for levels out of range.
     """
@@ -102,17 +102,17 @@ def synthesize(
         else:
             first = torch.full((len(clean),), backbone.schedule.timestep(noise_level), device=clean.device)
             x = add_noise(clean, NOISES[noise](shape, seeds).to(like), backbone.schedule.at(first))
-    denoiser = _steered(backbone, guidance, [list(each) or [negative] for each in avoid or [()] * len(prompts)])
+    weights = guidance if isinstance(guidance, Sequence) else [guidance] * len(prompts)
+    denoiser = _steered(backbone, weights, [list(each) or [negative] for each in avoid or [()] * len(prompts)])
     return walk(backbone, denoiser, x, cond, seeds, sampler=sampler, steps=steps, spacing=spacing, **walking)
 
 
-def _steered(backbone: Backbone, guidance: float, negatives: Sequence[Sequence[str]]) -> Denoiser:
-    """Guided away from each image's own negatives, which share the weight."""
+def _steered(backbone: Backbone, weights: Sequence[float], negatives: Sequence[Sequence[str]]) -> Denoiser:
+    """Guided away from each image's own negatives, which share its weight."""
     counts = [len(row) for row in negatives]
     columns = [[row[k] if k < len(row) else "" for row in negatives] for k in range(max(counts))]
-    weights = share_out([guidance] * len(counts), counts)
     conds = [backbone.condition(None, column) for column in columns]
-    return classifier_free(backbone.denoise, conds, weights, join=Condition.join)
+    return classifier_free(backbone.denoise, conds, share_out(weights, counts), join=Condition.join)
 
 
 def walk(

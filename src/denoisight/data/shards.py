@@ -13,6 +13,7 @@ Each shard has a line of its own so that workers never write to one file; `manif
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ ENDINGS = {"semantic": "seg"}
 class ShardLine(BaseModel):
     """What is known of a finished shard.
 
-    `made` images became `pairs`; of the others `dropped` counts the reasons. `sources` [first, after the last] are the
-    places in the source that it is made from, `settings` the hash of what it was made with.
+    `made` images became `pairs`, `masked` of them with pixels that were made invalid; of the others `dropped` tells by
+    key why not. `sources` [first, after the last] are the places in the source that it is made from, `settings` the
+    hash of what it was made with.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,8 +41,8 @@ class ShardLine(BaseModel):
     name: str
     pairs: int
     made: int
-    dropped: dict[str, int]
-    masked: dict[str, int]
+    masked: int
+    dropped: dict[str, str]
     sources: tuple[int, int]
     num_bytes: int
     sha256: str
@@ -83,13 +85,10 @@ def write_manifest(folder: Path) -> list[ShardLine]:
             return lines
 
 
-def totals(lines: Sequence[ShardLine], name: str) -> dict[str, int]:
-    """Counts of reasons over shards, the most frequent first."""
-    total: dict[str, int] = {}
-    for line in lines:
-        for reason, count in getattr(line, name).items():
-            total[reason] = total.get(reason, 0) + count
-    return dict(sorted(total.items(), key=lambda pair: (-pair[1], pair[0])))
+def reasons(lines: Sequence[ShardLine]) -> dict[str, int]:
+    """How many were dropped over all shards for each reason, the most frequent first."""
+    counts = Counter(reason for line in lines for reason in line.dropped.values())
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _parse(path: Path, text: str) -> ShardLine:

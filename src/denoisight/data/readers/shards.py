@@ -21,7 +21,10 @@ KINDS = {*IMAGE_SUFFIXES, *ARRAY_SUFFIXES, ".json"}
 
 
 def is_shards(root: Path) -> bool:
-    return (root / MANIFEST).is_file() or any(path.with_suffix(".json").is_file() for path in root.glob("*.tar"))
+    archives = list(root.glob("*.tar"))
+    return any(path.with_suffix(".json").is_file() for path in archives) or bool(
+        archives and (root / MANIFEST).is_file()
+    )
 
 
 def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderReader:
@@ -40,11 +43,11 @@ def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderRea
     return read_items(root, {"": Index(items, notes)}, split, truths, "shards", read_info(root))
 
 
-def provenance(item: Item) -> dict[str, Any]:
-    """Where a pair is from: the content of its own JSON."""
-    assert isinstance(item.image, Member)
-    name = item.image.name.partition(".")[0] + ".json"
-    return _read(next(member for member in members(item.image.archive) if member.name == name))
+def provenance(root: Path) -> dict[str, dict[str, Any]]:
+    """Where each pair of the finished shards is from, by key: the content of its own JSON."""
+    every = (member for line in read_lines(root) for member in members(root / line.name))
+    told = (_read(member) for member in every if member.suffix == ".json" and member.name.count(".") == 1)
+    return {pair["key"]: pair for pair in told}
 
 
 def _items(archive: Path) -> list[Item]:
