@@ -81,8 +81,13 @@ def read_folder(
     `info` tells what the files' numbers mean; without it the folder itself does. Raises `DataError` where the
     folder holds no pairs, lacks a truth that is asked for, or has nothing in the split.
     """
-    info = info or folder_info(root)
-    found = indices(root)
+    return read_items(root, indices(root), split, truths, name, info or folder_info(root))
+
+
+def read_items(
+    root: Path, found: Mapping[str, Index], split: str, truths: Sequence[str], name: str, info: DatasetInfo
+) -> FolderReader:
+    """The same for items that are known, by split or all under ""."""
     if faults := [fault for part in found.values() for fault in part.faults]:
         raise faults[0].error()
     every = tuple(item for part in found.values() for item in part.items)
@@ -115,7 +120,7 @@ def read_truth(item: Item, truth: str, info: DatasetInfo, size: tuple[int, int] 
     (h, w), (height, width) = annotation.size, size
     if abs(h - height) > 1 or abs(w - width) > 1:
         sentence = f"{file.path} is {w}x{h} but {item.image} is {width}x{height}"
-        raise Problem(file.path, "wrong size", sentence, "bring them to one size").error()
+        raise Problem(Path(str(file.path)), "wrong size", sentence, "bring them to one size").error()
     return annotation
 
 
