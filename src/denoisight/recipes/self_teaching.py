@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
