@@ -35,7 +35,7 @@ def bootstrap(
 def jackknife(
     statistic: Callable[..., float], *sets: Tensor, value: float, parts: int = PARTS, seed: int = 0
 ) -> tuple[float, float]:
-    """A 95 % interval around the `value` of `statistic(*sets)`, from the statistic without one part of the images in turn.
+    """A 95 % interval around the `value` of `statistic(*sets)`, from what it is without one part of the images in turn.
 
     For distances between sets, which grow where an image is drawn twice, so that the bootstrap would lie above the
     value (delete-a-group jackknife, Kott 2001; Student's t with parts - 1 degrees of freedom). Every set is cut into

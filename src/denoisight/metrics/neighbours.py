@@ -19,7 +19,7 @@ ROWS = 1024
 def precision_recall(
     created: Float[Tensor, "n d"], real: Float[Tensor, "m e"], k: int = 3
 ) -> tuple[Bool[Tensor, " n"], Bool[Tensor, " m"]]:
-    """Which created images lie within the manifold of the real ones, and the reverse; precision and recall are the means.
+    """Which created images lie within the manifold of the real ones, and the reverse: their means.
 
     The manifold of a set is the union of balls around its images, each as wide as the way to its k-th neighbour in the
     set (Kynkäänniemi et al., NeurIPS 2019, equation 1). Raises `UsageError` for sets of k images or fewer.
