@@ -42,6 +42,7 @@ VERBS = {
     "refer": ("refer:refer", "Segment what a phrase means, and correct the answer in words."),
     "create": ("create:create", "Create images from captions."),
     "evaluate": ("evaluate:evaluate", "Judge a model by a frozen protocol, beside trivial baselines."),
+    "judge": ("judge:judge", "How good created images and their labels are, beside real ones."),
     "analyze": (
         "analyze:analyze",
         "What every denoising step brings: curves, causes of a late loss, how many to take.",

@@ -36,7 +36,7 @@ DIVERSITY_IMAGES = 500
 PAIRS = 16
 """How many of the nearest pairs are named."""
 MANIFOLD_K, COVERAGE_K = 3, 5
-"""The neighbour that gives a ball its size: Kynkäänniemi's for precision and recall, Naeem's for density and coverage."""
+"""The neighbour that gives a ball its size: for precision and recall (Kynkäänniemi), density and coverage (Naeem)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +188,7 @@ def compare_labels(
     statistic: Statistic, created: Observed, real: Observed, train: Observed | None = None, seed: int = 0
 ) -> LabelStatistic:
     """How far the labels of the sets lie apart in one property; intervals by leaving out a twentieth in turn."""
+    train = train if train and statistic.name in train.shares else None
     sets = {"created": created, "real": real, **({} if train is None else {"train": train})}
     shares = {name: one.shares[statistic.name] for name, one in sets.items()}
 

@@ -97,7 +97,7 @@ def _of(truth: str, created: Annotation, real: Annotation) -> tuple[Statistic, .
 
 
 def _depth(truth: str, created: Depth, real: Depth) -> Statistic:
-    """In octaves where both are known up to a factor; else in the one space in which both are, up to scale and shift."""
+    """In octaves where both are known up to a factor, else up to scale and shift."""
     if {created.gauge, real.gauge} <= {"metres", "scale"}:
         return Statistic(f"{truth}: over the image's median", truth, d.depth_ratios, "octaves", d.OCTAVES)
     if "depth" in COMPARABLE[created.gauge] and "depth" in COMPARABLE[real.gauge]:

@@ -87,16 +87,12 @@ def judge_images(
     networks = _networks(features)
     statistics, notes = statistics_of(created, real, [_truth_of(task) for task in tasks])
     sets = {"created": created, "real": real, **({} if train is None else {"train": train})}
-    if train is not None and (lacking := {each.truth for each in statistics} - set(train.truths)):
-        raise DataError(
-            f"The training images of {train.name} have no truth {', '.join(sorted(lacking))}; leave it out."
-        )
     # Only what was created has a source; every real image is its own.
     seen = {
         name: observe(
             reader,
             networks,
-            statistics,
+            [each for each in statistics if each.truth in reader.truths],
             batch=options.batch,
             progress=progress_bar(name, quiet),
             **({} if name == "created" else {"source": lambda sample: sample.key}),
@@ -139,8 +135,8 @@ def _settings() -> dict[str, Any]:
         "precision and recall": f"neighbour {MANIFOLD_K}",
         "density and coverage": f"neighbour {COVERAGE_K}",
         "diversity": f"at most {DIVERSITY_IMAGES} images of a set",
-        "intervals": f"95 %: of fid, kid, js and wasserstein by leaving out each of {PARTS} parts of the images, of all "
-        "else by bootstrap over images",
+        "intervals": f"95 %: of fid, kid, js and wasserstein by leaving out each of {PARTS} parts of the images, "
+        "of all else by bootstrap over images",
     }
 
 
@@ -208,7 +204,7 @@ def _judged(
 
 
 def _in_ratios(sample: Sample, truth: str) -> Sample:
-    """Depth up to a factor is taken as if it were metres: the judge is fitted to it, so that ratios do not hang on it."""
+    """Depth up to a factor is taken as if it were metres: the judge is fitted to it, so ratios do not hang on it."""
     depth = sample.truths[truth]
     if not isinstance(depth, Depth) or depth.gauge == "metres":
         return sample
