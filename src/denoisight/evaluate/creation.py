@@ -129,7 +129,7 @@ def compare_features(
     )
 
 
-def distances(made: Float[Tensor, "n d"], real: Float[Tensor, "m d"], seed: int = 0) -> Scores:
+def distances(made: Float[Tensor, "n d"], real: Float[Tensor, "m e"], seed: int = 0) -> Scores:
     """`METRICS` of a set against the real images, with 95 % intervals: of FID and KID by leaving out a twentieth of the
     images in turn, of the others by bootstrap over the images that are counted, the other set being given.
 

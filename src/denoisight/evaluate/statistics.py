@@ -48,7 +48,7 @@ def statistics_of(
 ) -> tuple[tuple[Statistic, ...], tuple[str, ...]]:
     """What can be compared of the truths that both readers have, and notes on what cannot.
 
-    Where `truths` are named, those; a `DataError` tells why one of them cannot be compared.
+    Where `truths` are named, those: a `DataError` tells which set lacks one, or why they cannot be compared.
     """
     for truth in truths:
         for side, reader in (("created", created), ("real", real)):
@@ -63,7 +63,10 @@ def statistics_of(
     notes: list[str] = []
     for truth in shared:
         try:
-            found += _of(truth, first.truths[truth], other.truths[truth])
+            comparable = _of(truth, first.truths[truth], other.truths[truth])
+            found += comparable
+            if not comparable:
+                notes.append(f"Of {truth} no distribution is known; its labels are judged by agreement alone.")
         except DataError as error:
             if truths:
                 raise
@@ -93,7 +96,12 @@ def _of(truth: str, created: Annotation, real: Annotation) -> tuple[Statistic, .
                 f"created images tell {shortlist(created.classes)} apart, real ones {shortlist(real.classes)}; "
                 "bring them to the same classes."
             )
-    raise DataError(f"no statistic is known of {type(created).__name__} beside {type(real).__name__}.")
+        case _ if type(created) is not type(real):
+            raise DataError(
+                f"created images have {type(created).__name__}, real ones {type(real).__name__} as {truth!r}; "
+                "give both the same kind."
+            )
+    return ()
 
 
 def _depth(truth: str, created: Depth, real: Depth) -> Statistic:

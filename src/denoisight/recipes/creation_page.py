@@ -89,17 +89,20 @@ def _tables(result: CreationResult) -> list[Table]:
     for each in result.features:
         arms = [Arm("created", each.created, result.metrics, result.created.num_images)]
         if each.train:
-            arms.append(Arm("training images", each.train, result.metrics, each.num_train, baseline=True))
+            arms.append(Arm("training images, as a reference", each.train, result.metrics, each.num_train))
         tables.append(_without_best(compare(each.features, arms, DISTANCES)))
         tables += [_novelty(each)] if each.copies or each.diversity else []
     if result.statistics:
         tables.append(_labels(result.statistics))
     for answer in result.agreement:
         arms = [
-            Arm("on created images, against their labels", answer.created, answer.metrics, result.created.num_images),
-            Arm("on real images, against the truth", answer.real, answer.metrics, result.real.num_images),
+            Arm("created labels", answer.created, answer.metrics, result.created.num_images),
+            Arm("real truths", answer.real, answer.metrics, result.real.num_images),
         ]
-        note = "The second row is the judge's ceiling: on created images it cannot be expected to agree more."
+        note = (
+            "The second row is the judge's ceiling: on created images it cannot be expected to agree more, unless it "
+            "made the labels itself, or taught who made them."
+        )
         tables.append(_without_best(compare(f"Agreement · {answer.task} · judge {answer.judge}", arms, note)))
     return tables
 
@@ -183,7 +186,7 @@ def _beside(title: str, judged: JudgedCreation, keys: Sequence[str]) -> Panels:
         caption, pair = sample.key, judged.pairs.get(sample.key)
         if pair and judged.train:
             (near,) = _samples(judged.train, [pair.nearest])
-            cells.append(("nearest training image", to_rgb(near.image)))
+            cells.append(("training image", to_rgb(near.image)))
             caption += f", nearest to {pair.nearest}" + ("" if pair.ratio is None else f" (ratio {pair.ratio:.2f})")
         rows.append(Row(caption, tuple(cells)))
     drawn = panel_legends(labels).get("truth, prediction", ())
