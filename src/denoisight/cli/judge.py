@@ -60,7 +60,9 @@ def judge(
     out
         Folder for what is written (default: judgement in the created folder's parent, or in runs).
     steps
-        Denoising steps of the judge (default: its own); so --route and --res.
+        Denoising steps of the judge (default: its own); so --route.
+    res
+        Longest side in pixels at which models look at images, 0 for the images' own (default: each model's own).
     """
     import torch
 
@@ -76,7 +78,7 @@ def judge(
 
     if threads:
         torch.set_num_threads(threads)
-    networks = [taps_of(load(features, device, precision))] if features != "none" else []
+    networks = [taps_of(load(features, device, precision), res)] if features != "none" else []
     networks += [open_inception(inception, pick_device(device))] if inception else []
     judged = judge_images(
         open_pictures(created),

@@ -36,29 +36,31 @@ class Features:
     see: Callable[[Sequence[Tensor]], Seen]
 
 
-def taps_of(model: Model) -> Features:
+def taps_of(model: Model, res: int | None = None) -> Features:
     """What the middle and every way up of a model's U-Net make of an image, as its readout route sees it.
 
-    At every place of a map features are brought to root mean square 1, then averaged over places, and the maps
+    Images are brought to `res` pixels on their longest side, 0 for their own (None: the model's): what is finer than
+    that is not seen. At every place of a map features are brought to root mean square 1, then averaged over places, and the maps
     joined: so every map has a say, whatever its scale.
     """
     parts = replace(model.parts, taps=Taps(model.parts.backbone))
     assert parts.taps is not None
+    longest = parts.config.resolution if res is None else res
 
     @torch.no_grad()
     def see(images: Sequence[Tensor]) -> Seen:
         queries = [Query(image) for image in images]
         vectors: dict[int, Tensor] = {}
         grids: dict[int, Tensor] = {}
-        for group in model.groups(queries, parts.config.resolution, len(queries)):
-            maps = read_features(parts, model.images([queries[i] for i in group], parts.config.resolution))
+        for group in model.groups(queries, longest, len(queries)):
+            maps = read_features(parts, model.images([queries[i] for i in group], longest))
             vectors |= zip(group, _pooled(maps).cpu(), strict=True)
             grids |= zip(group, unit_grid(maps).cpu(), strict=True)
         order = range(len(queries))
         return Seen(torch.stack([vectors[i] for i in order]), torch.stack([grids[i] for i in order]))
 
-    places = ", ".join(parts.taps.places)
-    return Features(f"taps of {model.name} ({places}), scaled, mean over places", model.weights_hash, see)
+    places, at = ", ".join(parts.taps.places), f"at {longest} px" if longest else "at full size"
+    return Features(f"taps of {model.name} ({places}) {at}, scaled, mean over places", model.weights_hash, see)
 
 
 def inception(path: Path | str, device: str | torch.device = "cpu") -> Features:

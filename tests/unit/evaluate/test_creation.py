@@ -251,8 +251,12 @@ def test_taps_are_the_models_own_at_any_size(tiny_model):
         alone = features.see([image])
         assert torch.allclose(together.vectors[i], alone.vectors[0], atol=1e-4)
         assert torch.allclose(together.grids[i], alone.grids[0], atol=1e-4)
-    assert features.name == "taps of tiny (mid, up.0, up.1), scaled, mean over places"
+    assert features.name == "taps of tiny (mid, up.0, up.1) at 32 px, scaled, mean over places"
     assert features.weights == tiny_model.weights_hash
+    own = taps_of(tiny_model, res=0)
+    assert "at full size" in own.name and not torch.allclose(
+        own.see(images[3:]).vectors, together.vectors[3:], atol=0.1
+    )
     assert together.vectors.shape[1] == sum(tiny_model.parts.taps.channels) and together.grids.shape[1] % 64 == 0
 
 
