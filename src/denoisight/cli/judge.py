@@ -16,7 +16,7 @@ def judge(
     real: str,
     split: str = "test",
     train: str = "",
-    features: str = "embedded",
+    features: str = "embedded,embedded-create",
     inception: Path | None = None,
     judge: str = "",
     task: str = "",
@@ -49,8 +49,8 @@ def judge(
     train
         The data that the creator learnt from; their training split shows copies, and how near real images lie.
     features
-        The model whose features images are compared in: "embedded", a folder, a known name or a hub id; "none" with
-        --inception.
+        The models whose features images are compared in, "A,B": embedded ones, folders, known names, hub ids; "none"
+        with --inception. A model that creates sees blur and noise, to which one that perceives is nearly blind.
     inception
         A network in TorchScript to compare in, too: inception-2015-12-05.pt, the one that FID was defined with.
     judge
@@ -78,7 +78,8 @@ def judge(
 
     if threads:
         torch.set_num_threads(threads)
-    networks = [taps_of(load(features, device, precision), res)] if features != "none" else []
+    names = [] if features == "none" else features.split(",")
+    networks = [taps_of(load(name.strip(), device, precision), res) for name in names]
     networks += [open_inception(inception, pick_device(device))] if inception else []
     judged = judge_images(
         open_pictures(created),

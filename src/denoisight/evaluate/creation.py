@@ -35,6 +35,8 @@ DIVERSITY_IMAGES = 500
 """How many images of a set their pairs are measured of, at most."""
 PAIRS = 16
 """How many of the nearest pairs are named."""
+CLOSEST = 0.05
+"""The share of real images that are called close to the training images, those that are closest."""
 MANIFOLD_K, COVERAGE_K = 3, 5
 """The neighbour that gives a ball its size: for precision and recall (Kynkäänniemi), density and coverage (Naeem)."""
 
@@ -156,7 +158,8 @@ def copies(
 ) -> tuple[Copies, Mapping[str, Pair]]:
     """How near created images come to training images, and each one's nearest, by key."""
     among = train.vectors[name]
-    held_out = float(nearest(real.vectors[name], among)[0].median())
+    of_real = nearest(real.vectors[name], among)[0]
+    held_out = float(of_real.median())
     distance, index = nearest(created.vectors[name], among)
     ratios = distance / held_out if held_out > 0 else torch.full_like(distance, nan)
     pairs = [
@@ -166,7 +169,8 @@ def copies(
     low, high = bootstrap(ratios, lambda drawn: drawn.median(1).values, seed=seed)
     score = Score.of(float(ratios.median()), low, high)
     first = [pairs[i] for i in distance.argsort(stable=True)[:PAIRS].tolist()]
-    return Copies(held_out=held_out, ratio=score, nearest=tuple(first)), {pair.key: pair for pair in pairs}
+    close = _mean((distance < of_real.quantile(CLOSEST)).double(), seed)
+    return Copies(held_out=held_out, ratio=score, close=close, nearest=tuple(first)), {pair.key: pair for pair in pairs}
 
 
 def diversity(name: str, created: Observed, real: Observed, seed: int = 0) -> Diversity:

@@ -40,8 +40,8 @@ def taps_of(model: Model, res: int | None = None) -> Features:
     """What the middle and every way up of a model's U-Net make of an image, as its readout route sees it.
 
     Images are brought to `res` pixels on their longest side, 0 for their own (None: the model's): what is finer than
-    that is not seen. At every place of a map features are brought to root mean square 1, then averaged over places, and the maps
-    joined: so every map has a say, whatever its scale.
+    that is not seen. At every place of a map features are brought to root mean square 1, then averaged over places, and
+    the maps joined: so every map has a say, whatever its scale.
     """
     parts = replace(model.parts, taps=Taps(model.parts.backbone))
     assert parts.taps is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial as bind
 from typing import Any
 
 from ..annotations import Depth, Sample
@@ -199,8 +200,8 @@ def _judged(
             queries = [sample.asked(protocol.truth) for sample in samples]
             for sample, answer in zip(samples, judge.stream(queries, task, options), strict=True):
                 enter(tallies[task], answer.annotation, _in_ratios(sample, protocol.truth), protocol)
-    named = {"name": judge.name, "model_hash": judge.weights_hash, "seed": options.seed}
-    return {task: summarize(tallies[task], protocol, **named) for task, protocol in protocols.items()}
+    about = bind(summarize, name=judge.name, model_hash=judge.weights_hash, seed=options.seed)
+    return {task: about(tallies[task], protocol) for task, protocol in protocols.items()}
 
 
 def _in_ratios(sample: Sample, truth: str) -> Sample:

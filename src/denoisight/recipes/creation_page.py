@@ -110,14 +110,17 @@ def _tables(result: CreationResult) -> list[Table]:
 def _novelty(each: InFeatures) -> Table:
     rows = []
     if each.copies:
-        rows.append(("distance to the nearest training image, over that of real images", each.copies.ratio))
+        rows += [
+            ("distance to the nearest training image, over that of real images", each.copies.ratio),
+            ("share of images nearer to training images than all but 5 % of real ones", each.copies.close),
+        ]
     if each.diversity:
         rows += [
             ("distance between created images of one source", each.diversity.created_within),
             ("distance between created images of different sources", each.diversity.created_across),
             ("distance between real images", each.diversity.real),
         ]
-    note = "A ratio far below 1 means copies of training images."
+    note = "A ratio far below 1, or a share far above 0.05, means copies of training images."
     if each.diversity:
         note += (
             " Diversity is the mean squared distance in the model's own features, of unit length at every place; "
@@ -178,7 +181,8 @@ def _panels(judged: JudgedCreation) -> list[Panels]:
 
 def _beside(title: str, judged: JudgedCreation, keys: Sequence[str]) -> Panels:
     """Created images with their labels, and the training image that lies nearest."""
-    rows, labels = [], []
+    rows: list[Row] = []
+    labels: list[Annotation] = []
     for sample in _samples(judged.created, keys):
         shown = dict(list(sample.truths.items())[:LABELS_SHOWN])
         labels += shown.values()

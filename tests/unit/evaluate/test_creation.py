@@ -58,7 +58,9 @@ def test_planted_copies_are_the_nearest_pairs(observed):
         (f"copy of item-{i}", f"item-{i}") for i in (204, 209, 217)
     }
     assert all(pair.ratio < 1e-3 for pair in found.nearest[:3]) and found.nearest[3].ratio > 0.1
-    assert 0.7 < found.ratio.value < 1.3
+    assert 0.7 < found.ratio.value < 1.3 and 3 / 24 <= found.close.value < 0.3
+    mine = compare_features(COLOURS, observed[1], *observed[1:]).copies
+    assert mine.ratio.value == 1 and mine.close.value == 0.05
 
 
 def test_a_set_beside_itself_is_at_no_distance(observed):
