@@ -53,8 +53,8 @@ class Copies(_Part):
     """How near created images come to the training images: `ratio` is the median over created images of the distance
     to the nearest training image, over `held_out`, the same median of real images that are not for training. Around 1
     where created images are as new as real ones are, far below where they copy. `close` is the share of created images
-    that lie nearer to a training image than all but 5 % of the real images do: 0.05 where none are copies. `nearest` are
-    the nearest pairs."""
+    that lie nearer to a training image than all but 5 % of the real images do: 0.05 where none are copies. `nearest`
+    are the nearest pairs."""
 
     held_out: float
     ratio: Score
