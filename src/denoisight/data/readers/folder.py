@@ -111,6 +111,16 @@ def read_items(
     return FolderReader(name, whole, names, info, every, tuple(filter(None, notes)))
 
 
+def read_pictures(root: Path, split: str) -> FolderReader:
+    """The pictures of `root` alone, as they lie there whether they have truths or not. Raises `DataError` for none."""
+    found = indices(root)
+    items, note = select(root, found, split)
+    if not items:
+        raise DataError(f"{root} holds no pictures; give a folder with some.")
+    bare = tuple(replace(item, truths={}, phrases={}) for item in items)
+    return FolderReader("folder", bare, (), folder_info(root), bare, (note,) if note else ())
+
+
 def read_truth(item: Item, truth: str, info: DatasetInfo, size: tuple[int, int] | None) -> Annotation:
     """One truth of an item; `DataError` where its size is not the picture's `size` (unless None, unknown)."""
     file = item.truths[truth]
