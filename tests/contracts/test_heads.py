@@ -48,7 +48,9 @@ NETWORKS = {
     "two levels": (lambda: embedded(widths=(16, 32), patch=4), ()),
     "three levels, small patches, two layers": (lambda: embedded(widths=(16, 32, 16), patch=2, layers=2), ()),
     "large patches, some places": (lambda: embedded(widths=(16, 32), patch=8), ("up.1", "down.0", "mid")),
+    "every place": (lambda: embedded(widths=(16, 32), patch=4), ("every",)),
     "stable diffusion": (stable_diffusion_shaped, ()),
+    "every place of stable diffusion": (stable_diffusion_shaped, ("every",)),
 }
 
 
@@ -66,10 +68,11 @@ def features_of(backbone, taps, images):
     return taps(cond.image, backbone.schedule.at(torch.zeros(len(images), dtype=torch.long)), cond)
 
 
+@pytest.mark.parametrize("how", [{}, {"exchange": True}, {"levels": 1}], ids=["pyramid", "exchange", "one level"])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 4)])
-def test_every_head_answers_at_full_resolution(backbone_and_taps, shape):
+def test_every_head_answers_at_full_resolution(backbone_and_taps, shape, how):
     backbone, taps = backbone_and_taps
-    heads = Heads(taps.channels, taps.strides, CHANNELS)
+    heads = Heads(taps.channels, taps.strides, CHANNELS, **how)
     step = backbone.granularity * 2
     images = torch.rand(2, 3, shape[0] * step, shape[1] * step)
     outputs = heads(features_of(backbone, taps, images), images, list(CHANNELS))
@@ -101,15 +104,66 @@ def test_every_weight_of_the_neck_and_of_the_asked_heads_learns(backbone_and_tap
 
 
 def test_the_neck_adds_from_coarse_to_fine():
-    neck = Neck((4, 6, 8), (4, 16, 8), width=8)
-    assert [(4, 16, 8)[i] for i in neck.order] == [16, 8, 4]
-    assert neck.stride == 4
+    neck = Neck((4, 6, 8), (4, 16, 8), width=16)
+    assert neck.strides == [16, 8, 4, 2] and neck.widths == [16, 16, 16, 8]
     features = [torch.rand(1, 4, 8, 12), torch.rand(1, 6, 2, 3), torch.rand(1, 8, 4, 6)]
-    fused = neck(features)
-    assert fused.shape == (1, 8, 8, 12)
-    for i in range(3):
-        changed = [f + 1 if i == j else f for j, f in enumerate(features)]
-        assert not torch.allclose(neck(changed), fused)
+    pyramid = neck(features)
+    assert [tuple(level.shape[1:]) for level in pyramid] == [(16, 2, 3), (16, 4, 6), (16, 8, 12), (8, 16, 24)]
+    # A feature reaches its own level and every finer one.
+    for i, first in enumerate([2, 0, 1]):
+        changed = neck([f + torch.rand(f.shape[1:]) if i == j else f for j, f in enumerate(features)])
+        same = [torch.equal(one, other) for one, other in zip(pyramid, changed, strict=True)]
+        assert same == [True] * first + [False] * (4 - first)
+
+
+@pytest.mark.parametrize(
+    ("strides", "levels", "expected"),
+    [
+        ((64, 32, 16, 8, 8), 5, [64, 32, 16, 8, 4]),  # as Stable Diffusion
+        ((16, 8, 4, 4), 5, [16, 8, 4, 2]),  # as the embedded model
+        ((16, 8, 4, 4), 1, [4]),
+        ((8,), 5, [8, 4, 2]),
+        ((2,), 5, [2]),
+        ((64, 32, 16, 8, 4, 2), 5, [32, 16, 8, 4, 2]),
+        ((64, 8), 2, [64, 8]),
+    ],
+)
+def test_a_pyramid_has_five_levels_unless_its_pixels_end(strides, levels, expected):
+    neck = Neck((8,) * len(strides), strides, width=32, levels=levels)
+    assert neck.strides == expected
+    features = [torch.rand(1, 8, 64 // stride, 128 // stride) for stride in strides]
+    assert [level.shape[-1] for level in neck(features)] == [128 // stride for stride in expected]
+
+
+def test_models_saved_before_the_pyramid_open():
+    """Their files hold these weights, and one level is what they had: the finest stride alone."""
+    parts = ("neck.inward.0", "neck.inward.1", "neck.mix.0", "neck.mix.1")
+    head = ("heads.depth.paint.0", "heads.depth.sharpen.1", "heads.depth.sharpen.3")
+    heads = Heads((6, 8), (8, 4), {"depth": 1}, levels=1)
+    assert set(heads.state_dict()) == {f"{part}.{end}" for part in parts + head for end in ("weight", "bias")}
+    coarse, fine, image = torch.rand(1, 6, 2, 2), torch.rand(1, 8, 4, 4), torch.rand(1, 3, 16, 16)
+    neck, head = heads.neck, heads.heads["depth"]
+    up = torch.nn.functional.interpolate(neck.inward[0](coarse), (4, 4), mode="bilinear", align_corners=False)
+    expected = head(neck.mix(neck.inward[1](fine) + up), image)
+    assert torch.equal(heads([coarse, fine], image, ["depth"])["depth"], expected)
+
+
+def test_exchanging_heads_hear_each_other_and_others_do_not():
+    image, features = torch.rand(1, 3, 16, 16), [torch.rand(1, 8, 4, 4)]
+    for exchange in (False, True):
+        heads = Heads((8,), (4,), {"depth": 1, "normals": 3, "semantic": 4}, exchange=exchange)
+        before = heads(features, image, ["depth"])["depth"]
+        with torch.no_grad():
+            heads.heads["semantic"].own.weight.add_(1.0)
+        assert torch.equal(heads(features, image, ["depth"])["depth"], before) != exchange
+        heads(features, image, ["depth"])["depth"].sum().backward()
+        assert (heads.heads["normals"].own.weight.grad is not None) == exchange
+    # The gate shuts the others out.
+    with torch.no_grad():
+        heads.exchange.gate["depth"].weight.zero_()
+        heads.exchange.gate["depth"].bias.fill_(-200.0)
+    view = heads.heads["depth"].view(heads.neck(features))
+    torch.testing.assert_close(heads(features, image, ["depth"])["depth"], heads.heads["depth"](view, image))
 
 
 def test_only_the_tasks_asked_for_are_answered():

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from denoisight.annotations import IGNORE, Boxes, Depth, Labels, Mask, Normals, box_iou, stack
-from denoisight.errors import UsageError
+from denoisight.errors import DataError, UsageError
 from denoisight.models.text import Words
-from denoisight.tasks import CODECS, TASKS, Reading, make_tasks
+from denoisight.tasks import CODECS, LOSSES, TASKS, Reading, make_tasks
 from denoisight.tasks.base import masked_mean
 
 CLASSES = ("floor", "wall", "box", "ball")
@@ -158,6 +158,92 @@ def test_a_head_reads_items_alone_as_in_a_batch(task):
             assert together.uncertainty.std() > 0.01
 
 
+# ---- every loss that a head can learn by ----
+
+EVERY_LOSS = [(name, loss) for name in LOSSES for loss in LOSSES[name]]
+every_loss = pytest.mark.parametrize(("name", "loss"), EVERY_LOSS)
+
+
+def saying(task, loss, truth):
+    """The head's outputs that say exactly the truth, as surely as it can."""
+    if isinstance(truth, Normals):
+        sure = torch.full_like(truth.vectors[:, :1], 50.0)
+        return torch.cat([truth.vectors, sure], dim=1)[:, : task.head.channels]
+    if loss == "affine":
+        return task.codec.encode(truth, IMAGES).pixels[:, :1]
+    values = torch.where(truth.valid, truth.values, 1.0)[:, None]
+    return values.log() if loss == "silog" else 3 * values - 7
+
+
+@every_loss
+def test_every_loss_is_lower_the_nearer_the_truth(name, loss):
+    (task,) = make_tasks([name], CLASSES, losses={name: loss})
+    truth = batch_of(task)
+    perfect = saying(task, loss, truth)
+    away = draw(5, *perfect.shape) * (torch.arange(task.head.channels) < 3)[:, None, None]
+    costs = [task.head.loss(perfect + far * away, truth, IMAGES) for far in (0.0, 0.3, 3.0)]
+    assert costs[0] < costs[1] < costs[2]
+    if task.head.channels < 4:
+        assert costs[0].abs() < 1e-4
+
+
+@every_loss
+def test_every_loss_is_of_valid_pixels_and_of_items_alone(name, loss):
+    (task,) = make_tasks([name], CLASSES, losses={name: loss})
+    truth = batch_of(task)
+    outputs = (2 * draw(3, 2, task.head.channels, 8, 12) - 1).requires_grad_()
+    whole = task.head.loss(outputs, truth, IMAGES)
+    (gradient,) = torch.autograd.grad(whole, outputs)
+    assert torch.isfinite(whole) and torch.isfinite(gradient).all()
+    moved = gradient.abs().sum(1) > 0
+    assert moved[truth.valid].float().mean() > 0.95 and not moved[~truth.valid].any()
+    elsewhere = torch.where(truth.valid[:, None], outputs, 1e3 * draw(4, *outputs.shape))
+    torch.testing.assert_close(task.head.loss(elsewhere, truth, IMAGES), whole)
+    alone = [task.head.loss(outputs[i : i + 1], truth[i : i + 1], IMAGES[i : i + 1]) for i in range(2)]
+    share = truth.valid.flatten(1).sum(1) / truth.valid.sum()
+    torch.testing.assert_close(share[0] * alone[0] + share[1] * alone[1], whole)
+    assert task.head.loss(outputs, without_truth(truth), IMAGES) == 0
+
+
+@every_loss
+def test_heads_read_what_every_loss_taught(name, loss):
+    (task,) = make_tasks([name], CLASSES, losses={name: loss})
+    truth = batch_of(task)
+    reading = task.head.read(saying(task, loss, truth), IMAGES)
+    told = reading.annotation
+    assert type(told) is task.kind and told.size == (8, 12)
+    assert (reading.uncertainty is not None) == (loss in ("angular-vmf", "vmf"))
+    if isinstance(told, Normals):
+        assert ((told.vectors * truth.vectors).sum(1)[truth.valid] > 1 - 1e-5).all()
+    elif loss == "silog":
+        assert told.gauge == "metres"
+        torch.testing.assert_close(told.values[truth.valid], truth.values[truth.valid])
+    elif loss == "ssi":
+        assert told.gauge == "affine"
+        for said, true, valid in zip(told.values, truth.values, truth.valid, strict=True):
+            assert torch.corrcoef(torch.stack([said[valid], true[valid]]))[0, 1] > 1 - 1e-5
+
+
+@pytest.mark.parametrize("loss", ["angular-vmf", "vmf"])
+def test_a_head_that_is_less_sure_of_normals_says_so(loss):
+    (task,) = make_tasks(["normals"], losses={"normals": loss})
+    sure = torch.linspace(-20, 200, 96).view(1, 1, 8, 12)
+    unsure = task.head.read(torch.cat([torch.ones(1, 3, 8, 12), sure], 1), IMAGES[:1]).uncertainty.flatten()
+    assert (unsure.diff() <= 1e-4).all() and unsure.max() <= 1 and unsure[0] > 0.98 and 0 <= unsure[-1] < 0.08
+
+
+def test_the_depth_losses_take_off_what_they_say():
+    truth = batch_of(make_tasks("depth")[0])
+    outputs = draw(3, 2, 1, 8, 12)
+    (silog,), (ssi,) = (make_tasks("depth", losses={"depth": loss}) for loss in ("silog", "ssi"))
+    torch.testing.assert_close(*(ssi.head.loss(x, truth, IMAGES) for x in (outputs, 5 * outputs - 3)))
+    exact = truth.values.clamp(min=1e-6).log()[:, None]
+    torch.testing.assert_close(silog.head.loss(exact + 0.4, truth, IMAGES), torch.tensor(0.5 * 0.4**2))
+    for task, gauge in ((silog, "scale"), (ssi, "affine-disparity")):
+        with pytest.raises(DataError, match=f"'{gauge}' cannot be learnt.*--losses.depth"):
+            task.head.loss(outputs, replace(truth, gauge=gauge), IMAGES)
+
+
 def test_detection_reads_the_boxes_that_its_head_was_taught():
     (detection,) = make_tasks("detection")
     corners = torch.tensor([[[2.0, 1, 8, 6], [6, 3, 11, 8]], [[1, 1, 5, 5], [0, 0, 0, 0]]])
@@ -213,6 +299,15 @@ def test_a_task_draws_its_truth_as_it_is_told(name, codec):
 def test_codecs_that_a_task_lacks_are_refused(codecs, says):
     with pytest.raises(UsageError, match=says):
         make_tasks(list(codecs), CLASSES, codecs)
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [({"depth": "silogg"}, "Did you mean 'silog'"), ({"semantic": "l2"}, "no choice of losses for semantic")],
+)
+def test_losses_that_a_task_lacks_are_refused(losses, says):
+    with pytest.raises(UsageError, match=says):
+        make_tasks(list(losses), CLASSES, losses=losses)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ WAYS = {
     "does both": ("create", {"tasks": ("depth",), "teaching": Teaching(create=0.5)}, "edit"),
     "edits": ("edit", {"tasks": ("depth",)}, "edit"),
     "still perceives": ("depth", {"tasks": ("depth",)}, "depth"),
-    "reads out": ("create", {"tasks": ("depth",), "route": "readout"}, "create"),
+    "reads out": ("create", {"tasks": ("depth",), "route": "readout", "backbone": "lora"}, "create"),
 }
 WIDENED = ("perceives", "does both")
 
@@ -168,6 +168,10 @@ def test_what_lora_cannot_be_is_told(folders: dict[str, Path], tmp_path: Path) -
     with pytest.raises(RecipeError, match="rank of 17 is more than.*16; lower --lora"):
         launch.train(wide, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_adapters_that_are_asked_for_without_a_rank_have_one() -> None:
+    assert (Recipe().rank, Recipe(backbone="lora").rank, Recipe(lora=3).rank) == (0, 16, 3)
 
 
 def test_without_peft_the_extra_is_named(

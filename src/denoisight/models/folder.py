@@ -30,8 +30,9 @@ class TaskEntry(BaseModel):
     """A task that the model was trained for.
 
     `classes` where it tells classes apart, `prompt` where it was asked for in other words than the task's own, `codec`
-    where its truth is drawn in another way than the task's first, `steps` where it has a number of steps of its own,
-    `stop_at` where it leaves its walk before the end: once the next noise level is below it.
+    where its truth is drawn in another way than the task's first, `loss` where its head learnt by another loss than
+    heads did when there was no choice, `steps` where it has a number of steps of its own, `stop_at` where it leaves its
+    walk before the end: once the next noise level is below it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +41,7 @@ class TaskEntry(BaseModel):
     classes: tuple[str, ...] = ()
     prompt: str | None = None
     codec: str | None = None
+    loss: str | None = None
     steps: int | None = None
     stop_at: float | None = Field(default=None, ge=0, lt=1)
 
@@ -48,6 +50,9 @@ class ModelConfig(BaseModel):
     """All that is needed to open a model again. `resolution` is the longest side in pixels that it works at.
 
     `stock` is the diffusers class that opens the folder, too; network, schedule and predicts are the folder's own then.
+    Tasks are read out of the network's features at the places `taps` (empty: `taps.default_places`) at the timestep
+    `read_level`, under the empty prompt or the query's caption, by heads on a pyramid of at most `levels` levels, which
+    may `exchange` what they see.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +69,11 @@ class ModelConfig(BaseModel):
     creates: bool = False
     stock: str = ""
     spacing: str = "trailing"
-    read_level: int = 0
+    taps: tuple[str, ...] = ()
+    read_level: int = Field(default=0, ge=0)
+    read_prompt: Literal["empty", "caption"] = "empty"
+    levels: int = Field(default=1, ge=1)
+    exchange: bool = False
     provenance: dict[str, str | int | float] = {}
 
     def walk(self, sampler: str) -> dict[str, str]:
@@ -102,8 +111,9 @@ def with_heads(config: ModelConfig, backbone: Backbone, heads_for: dict[str, int
     """The parts of a backbone, with fresh heads for the readout tasks if there are any."""
     if not heads_for:
         return Parts(config, backbone)
-    taps = Taps(backbone)
-    return Parts(config, backbone, Heads(taps.channels, taps.strides, heads_for), taps)
+    taps = Taps(backbone, config.taps)
+    heads = Heads(taps.channels, taps.strides, heads_for, config.levels, config.exchange)
+    return Parts(config, backbone, heads, taps)
 
 
 def from_stock(

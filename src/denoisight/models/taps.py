@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,24 +15,31 @@ from ..diffusion.schedule import Level
 from ..errors import UsageError
 from .backbone import Backbone, Condition
 
+EVERY = "every"
+
 
 class Taps:
-    """Runs a backbone once and returns what left the named blocks: "down.0", "mid", "up.1", ...
+    """Runs a backbone once and returns what left the named places: "in", "down.0.1", "mid", "up.2", ...
 
-    `channels` and `strides` (in pixels) are published per place, so that heads are built from them and never
-    from a table of known networks. Hooks are set for one pass and listen only to their own thread.
+    `places` may be the one word "every", or empty for `default_places`. `channels` and `strides` (in pixels) are
+    published per place, so that heads are built from them and never from a table of known networks. Hooks are set for
+    one pass and listen only to their own thread.
     """
 
     def __init__(self, backbone: Backbone, places: Sequence[str] = ()) -> None:
         self._backbone = backbone
-        self.places = tuple(places) or default_places(backbone.unet)
-        known = _blocks(backbone.unet)
+        unet = backbone.unet
+        self.places = every_place(unet) if tuple(places) == (EVERY,) else tuple(places) or default_places(unet)
+        known = _modules(unet)
         if unknown := [place for place in self.places if place not in known]:
             raise UsageError(f"No place named {', '.join(unknown)} in this U-Net. Known: {', '.join(known)}.")
         self.channels, self.strides = self._measure()
 
     def __call__(self, x: Float[Tensor, "b c h w"], level: Level, cond: Condition) -> list[Tensor]:
         """Feature maps [b c_i h_i w_i] in the order of `places`."""
+        return self._listen(self._backbone.unet, lambda: self._backbone(x, level, cond))
+
+    def _listen(self, unet: nn.Module, run: Callable[[], object]) -> list[Tensor]:
         caught: dict[str, Tensor] = {}
         owner = threading.get_ident()
 
@@ -43,23 +50,28 @@ class Taps:
 
             return hook
 
-        blocks = _blocks(self._backbone.unet)
+        modules = _modules(unet)
         with ExitStack() as hooks:
             for place in self.places:
-                hooks.callback(blocks[place].register_forward_hook(listen(place)).remove)
-            self._backbone(x, level, cond)
+                hooks.callback(modules[place].register_forward_hook(listen(place)).remove)
+            run()
         return [caught[place] for place in self.places]
 
     @torch.no_grad()
     def _measure(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """One pass over the smallest image tells channels and strides."""
-        backbone = self._backbone
-        side = backbone.granularity * 2
-        x = torch.zeros(1, backbone.latents.channels, *(side // backbone.latents.stride,) * 2, device=backbone.device)
-        cond = Condition(x, backbone.text([""]))
-        level = backbone.schedule.at(torch.zeros(1, dtype=torch.long, device=backbone.device))
-        features = self(x, level, cond)
-        return tuple(f.shape[1] for f in features), tuple(side // f.shape[-1] for f in features)
+        """Channels and strides, by a pass of a copy without weights.
+
+        Such a copy costs neither memory nor arithmetic: a real pass of Stable Diffusion takes seconds on a CPU, and
+        its own weights may not be there yet.
+        """
+        config, stride = self._backbone.unet.config, self._backbone.latents.stride
+        with torch.device("meta"):
+            bare = type(self._backbone.unet).from_config(config)
+            side = self._backbone.granularity * 2 // stride
+            x, t = torch.empty(1, config.in_channels, side, side), torch.empty(1)
+            words = torch.empty(1, 1, config.cross_attention_dim)
+            features = self._listen(bare, lambda: bare(x, t, words))
+        return tuple(f.shape[1] for f in features), tuple(stride * side // f.shape[-1] for f in features)
 
 
 def default_places(unet: nn.Module) -> tuple[str, ...]:
@@ -67,6 +79,31 @@ def default_places(unet: nn.Module) -> tuple[str, ...]:
     return ("mid", *(f"up.{i}" for i in range(len(unet.up_blocks))))
 
 
-def _blocks(unet: nn.Module) -> dict[str, nn.Module]:
-    down = {f"down.{i}": block for i, block in enumerate(unet.down_blocks)}
-    return down | {"mid": unet.mid_block} | {f"up.{i}": block for i, block in enumerate(unet.up_blocks)}
+def every_place(unet: nn.Module) -> tuple[str, ...]:
+    """Every layer and every change of size, each feature once (Diff-2-in-1: Zheng et al., ICLR 2025).
+
+    Of a way up that ends in an upsampler the last layer is left out: the upsampler's output is the same, only larger.
+    """
+    modules = _modules(unet)
+    replaced = {f"up.{i}.{len(block.resnets) - 1}" for i, block in enumerate(unet.up_blocks) if block.upsamplers}
+    return tuple(name for name in modules if name.count(".") != 1 and name not in replaced)
+
+
+def _modules(unet: nn.Module) -> dict[str, nn.Module]:
+    """What may be listened to: whole blocks ("up.1"), their layers ("up.1.0"), their changes of size ("down.0.down").
+
+    A layer is its attention, or where it has none its convolutions.
+    """
+    found: dict[str, nn.Module] = {"in": unet.conv_in}
+    for i, block in enumerate(unet.down_blocks):
+        found |= _inside(f"down.{i}", block, "down", block.downsamplers)
+    found["mid"] = unet.mid_block
+    for i, block in enumerate(unet.up_blocks):
+        found |= _inside(f"up.{i}", block, "up", block.upsamplers)
+    return found
+
+
+def _inside(name: str, block: nn.Module, change: str, changes: nn.ModuleList | None) -> dict[str, nn.Module]:
+    layers = getattr(block, "attentions", block.resnets)
+    found: dict[str, nn.Module] = {name: block} | {f"{name}.{i}": layer for i, layer in enumerate(layers)}
+    return found | ({f"{name}.{change}": changes[0]} if changes else {})

@@ -259,7 +259,7 @@ class Model:
             if way == "denoise":
                 answers = self._denoise(group, look or self.look(group, longest), task, steps, options)
             else:
-                answers = self._read(self.images(group, longest), task)
+                answers = self._read(self.images(group, longest), task, [query.text for query in group])
             for i, answer in zip(indices, answers, strict=True):
                 size = queries[i].size if options.match_input_resolution else answer.reading.annotation.size
                 steered = told(queries[i], options) if way == "denoise" else {}
@@ -346,8 +346,8 @@ class Model:
         return [agree(group, method) if ensemble > 1 else Reading(group[0], None) for group in members]
 
     @torch.no_grad()
-    def _read(self, images: Tensor, task: Task) -> list[_Answer]:
-        annotation, uncertainty = read(self.parts, images, task)
+    def _read(self, images: Tensor, task: Task, texts: Sequence[str]) -> list[_Answer]:
+        annotation, uncertainty = read(self.parts, images, task, texts)
         return [
             _Answer(Reading(annotation[i], None if uncertainty is None else uncertainty[i])) for i in range(len(images))
         ]
@@ -355,7 +355,8 @@ class Model:
 
 def task_of(entry: TaskEntry) -> Task:
     """The task as this model learnt it."""
-    (task,) = make_tasks([entry.name], entry.classes, {entry.name: entry.codec} if entry.codec else {})
+    chosen = ({entry.name: choice} if choice else {} for choice in (entry.codec, entry.loss))
+    (task,) = make_tasks([entry.name], entry.classes, *chosen)
     return replace(task, prompt=task.prompt if entry.prompt is None else entry.prompt)
 
 

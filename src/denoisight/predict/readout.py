@@ -14,8 +14,9 @@ from ..models.folder import Parts
 from ..tasks import Reading, Task
 
 
-def features(parts: Parts, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-    """Features of images in [0, 1] at the model's reading level, under the empty prompt.
+def features(parts: Parts, images: Float[Tensor, "b 3 h w"], texts: Sequence[str] = ()) -> list[Tensor]:
+    """Features of images in [0, 1] at the model's reading level, under the empty prompt or, where the model reads so,
+    under their captions `texts` (none are empty ones).
 
     The image stands both where the noisy target goes and where the condition goes, in the scale of each. No noise is
     drawn: at a low level it would only blur, and without it one image has one answer (Diff-2-in-1 reads at t = 0).
@@ -24,17 +25,18 @@ def features(parts: Parts, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
     clean = backbone.latents.encode(images * 2 - 1)
     t = torch.full((len(images),), parts.config.read_level, device=images.device)
     level = backbone.schedule.at(t)
-    cond = Condition(backbone.beside(clean), backbone.text([""] * len(images)))
+    captions = texts if texts and parts.config.read_prompt == "caption" else [""] * len(images)
+    cond = Condition(backbone.beside(clean), backbone.text(captions))
     return parts.taps(over(level.alpha, clean) * clean, level, cond)  # type: ignore[misc]
 
 
 def head_outputs(
-    parts: Parts, images: Float[Tensor, "b 3 h w"], tasks: Sequence[str]
+    parts: Parts, images: Float[Tensor, "b 3 h w"], tasks: Sequence[str], texts: Sequence[str] = ()
 ) -> dict[str, Float[Tensor, "b k h w"]]:
     """What each task's head says, undecoded, from one shared pass."""
-    return parts.heads(features(parts, images), images, tasks)  # type: ignore[misc]
+    return parts.heads(features(parts, images, texts), images, tasks)  # type: ignore[misc]
 
 
-def read(parts: Parts, images: Float[Tensor, "b 3 h w"], task: Task) -> Reading:
+def read(parts: Parts, images: Float[Tensor, "b 3 h w"], task: Task, texts: Sequence[str] = ()) -> Reading:
     """A task's annotation, decoded."""
-    return task.head.read(head_outputs(parts, images, [task.name])[task.name], images)
+    return task.head.read(head_outputs(parts, images, [task.name], texts)[task.name], images)

@@ -33,7 +33,8 @@ class Part(BaseModel):
 
 
 class Optim(Part):
-    """Linear warm-up and a cosine to zero. `accumulate` micro-batches make one step.
+    """Linear warm-up and a cosine to zero. `accumulate` micro-batches make one step. Where a network is read out, what
+    lies under its heads learns at `backbone_lr` times the rate.
 
     "muon" learns from scratch in fewer steps; weights that another optimizer has brought far are safer with "adamw".
     """
@@ -45,6 +46,7 @@ class Optim(Part):
     warmup: Annotated[int, Field(ge=0)] = 50
     clip: Annotated[float, Field(gt=0)] = 1.0
     accumulate: Positive = 1
+    backbone_lr: Annotated[float, Field(gt=0)] = 1.0
     ema: Share = 0.999
 
 
@@ -111,6 +113,9 @@ class SelfTeaching(Part):
     alone: bool = False
 
 
+LORA_RANK = 16
+
+
 class Recipe(Part):
     """A complete training run."""
 
@@ -121,8 +126,27 @@ class Recipe(Part):
     model: str = Field("embedded", description='What to start from: "embedded", a folder, a hub id, or "new".')
     allow_pickle: bool = Field(False, description="Open a model of which there are only pickles.")
     route: Literal["denoise", "readout"] = Field("denoise", description="Which way the model perceives.")
-    backbone: Literal["full", "frozen"] = Field(
-        "full", description="What a readout trains of the network under its heads: all of it, or nothing."
+    backbone: Literal["full", "frozen", "lora"] = Field(
+        "full", description="What a readout trains of the network under its heads: all of it, nothing, or adapters."
+    )
+    taps: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (), description='Places that are read out: "every", or some, as mid,up.0.1; none: those of the model.'
+    )
+    read_level: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="Noise level at which the network is read out; none: that of the model, at first 0."
+    )
+    read_prompt: Literal["empty", "caption"] | None = Field(
+        None, description="Words under which it is read out; none: as the model, at first empty."
+    )
+    exchange: bool | None = Field(
+        None, description="Heads of several tasks tell each other what they see; none: as the model."
+    )
+    losses: dict[str, str] = Field({}, description="By what heads learn, where a task has a choice: depth: silog.")
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="How much a head counts in relation to the others, 1 where it is not named."
+    )
+    sample_pixels: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Share of the pixels that enter heads' losses, mostly those that they are unsure of."
     )
     steps: Positive = Field(2000, description="Optimiser steps.")
     max_time: str = Field("", description="End by then, whatever the steps: 90s, 10m, 2h.")
@@ -132,7 +156,7 @@ class Recipe(Part):
     seed: int = Field(0, description="With it, the data and the versions, a run is determined.")
     network: dict[str, bool | int | tuple[int, ...]] = Field({}, description="Sizes of a new network.")
     lora: Natural = Field(
-        0, description="Rank of adapters that a stock folder learns in place of its weights; 0: none."
+        0, description="Rank of adapters that a stock folder learns in place of its weights; 0: none, or 16 if asked."
     )
     noise: Noise = Noise()
     gt_augment: GtAugment = GtAugment()
@@ -164,6 +188,11 @@ class Recipe(Part):
         if not self.max_time:
             return None
         return float(self.max_time.rstrip("smh")) * {"m": 60, "h": 3600}.get(self.max_time[-1], 1)
+
+    @property
+    def rank(self) -> int:
+        """Of the adapters that are learnt; 0 for none."""
+        return self.lora or (LORA_RANK if self.backbone == "lora" else 0)
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -23,7 +23,7 @@ from ..data.augment import Augment
 from ..data.open import open_data, subset
 from ..data.readers import Reader
 from ..diffusion.timesteps import law, mixed
-from ..errors import DenoisightError, RecipeError, UsageError
+from ..errors import DenoisightError, RecipeError, UsageError, pick
 from ..models.backbone import Backbone
 from ..models.folder import Parts
 from ..predict.model import Model, task_of
@@ -43,6 +43,11 @@ from .self_teaching import average_of, beside, self_taught
 from .start import starting_parts
 
 log = logging.getLogger(__name__)
+
+OF_READING = (
+    "backbone", "taps", "read_level", "read_prompt", "exchange", "losses", "weights", "sample_pixels",
+)  # fmt: skip
+"""Keys of a recipe that only the readout route has."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,10 @@ def train(
     accelerator.wait_for_everyone()
     objective = _objective(recipe, parts, tasks).to(accelerator.device).train()
     optim = recipe.optim
-    optimizer = make_optimizer(optim.name, objective, optim.lr, optim.beta2, optim.weight_decay)
+    optimizer = make_optimizer(
+        *(optim.name, objective, optim.lr, optim.beta2, optim.weight_decay),
+        rate=lambda name: 1.0 if "heads." in name else optim.backbone_lr,
+    )
     average = average_of(recipe, objective)
     if isinstance(objective, DenoiseObjective):
         objective.teacher = Averaged(parts.backbone, average)
@@ -166,15 +174,14 @@ def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], 
     """Save the state that validated best, telling how it came about."""
     rounded = {name: round(value, 5) for name, value in scores.items() if name != "badness"}
     made: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": _data_name(recipe), **rounded}
-    if recipe.lora:
-        made["lora"] = recipe.lora
+    if recipe.rank:
+        made["lora"] = recipe.rank
     model.save_pretrained(folder, _card(recipe, scores, step), provenance=made)
 
 
 def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     """Training samples, and the validation images by which the best model is chosen."""
-    if recipe.route == "readout" and recipe.teaching != Recipe().teaching:
-        raise RecipeError("`teaching` is of networks that denoise; leave it out, or take --route denoise.")
+    _check_route(recipe)
     if not recipe.tasks and not recipe.teaching.create:
         raise RecipeError(f"No task to train; name some of: {', '.join(TASKS)}.")
     if not recipe.data:
@@ -197,11 +204,31 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     return reader, subset(held_out, min(len(held_out), recipe.validation_images))
 
 
+def _check_route(recipe: Recipe) -> None:
+    """Raises `RecipeError` for what is of the other route, or of tasks that are not learnt."""
+    if recipe.route == "readout":
+        if recipe.teaching != Recipe().teaching:
+            raise RecipeError("`teaching` is of networks that denoise; leave it out, or take --route denoise.")
+        if recipe.backbone == "frozen" and recipe.lora:
+            raise RecipeError(
+                "Adapters of a frozen network would learn nothing; leave out --lora or take --backbone lora."
+            )
+    elif strange := [name for name in OF_READING if getattr(recipe, name) != getattr(Recipe(), name)]:
+        raise RecipeError(
+            f"{', '.join(strange)} are of networks that are read out; leave out, or take --route readout."
+        )
+    elif recipe.optim.backbone_lr != 1:
+        raise RecipeError("optim.backbone_lr is of networks that are read out; set optim.lr, or take --route readout.")
+    for key in ("weights", "losses"):
+        for name in getattr(recipe, key):
+            pick({task: task for task in recipe.tasks}, name, f"task in {key}")
+
+
 def _objective(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
     if recipe.route == "readout":
         if recipe.backbone == "frozen":
             parts.backbone.requires_grad_(False)
-        return ReadoutObjective(parts, tasks, _feature_room(recipe))
+        return ReadoutObjective(parts, tasks, _feature_room(recipe), recipe.weights, recipe.sample_pixels)
     noise, backbone = recipe.noise, parts.backbone
     return DenoiseObjective(
         backbone,

@@ -68,6 +68,8 @@ def _teacher(objective: nn.Module, parts: Parts, tasks: Sequence[Task], average:
         )
     if objective.frozen:
         return ReadoutTeacher(Averaged(parts.heads, average), tasks)
+    if parts.config.read_prompt == "caption":
+        raise RecipeError("A network that is read under captions teaches itself only with --backbone frozen.")
     whole = Averaged(_Whole(parts), average)
     return ReadoutTeacher(lambda features, images, names: whole(images, names), tasks)
 

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..data.readers import Reader, classes_of
-from ..errors import RecipeError
+from ..diffusion.schedule import SCHEDULES
+from ..errors import RecipeError, pick
 from ..models import widen
 from ..models.backbone import Backbone
 from ..models.embedded import Network
 from ..models.folder import ModelConfig, Parts, TaskEntry, assemble, with_heads
+from ..models.heads import LEVELS
 from ..models.lora import add_adapters
 from ..models.stock import EDITING, FAMILIES, perceiving
 from ..models.text import MARKS, Words
 from ..predict.load import load
 from ..predict.model import task_of
-from ..tasks import make_tasks
+from ..tasks import LOSSES, make_tasks
 from ..tasks.instruct import INSTRUCT, TEMPLATES
 from .base import Recipe
 
 
 def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
-    """The model to start from, told its new tasks; heads that it lacks are new. Tasks it knew keep their codecs."""
+    """The model to start from, told its new tasks; heads that it lacks are new.
+
+    Tasks that it knew keep their codecs, heads that it had their losses and the places that they read.
+    """
     start = None if recipe.model == "new" else load(recipe.model, device="cpu", allow_pickle=recipe.allow_pickle).parts
     known = {} if start is None else {e.name: e.codec for e in (*start.config.denoises, *start.config.reads)}
+    learnt = {} if start is None else {e.name: e.loss for e in start.config.reads}
     # A model that only hears paraphrases is asked for a task in the first of them.
     always = recipe.teaching.paraphrase == 1
     entries = tuple(
@@ -32,6 +39,7 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
             classes=_classes(name, reader),
             prompt=TEMPLATES[name][0] if always else None,
             codec=recipe.codecs.get(name, known.get(name)),
+            loss=_loss(recipe, name, learnt) if recipe.route == "readout" else None,
         )
         for name in recipe.tasks
     )
@@ -41,10 +49,10 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
     learns: dict[str, Any] = (
         {"denoises": entries, "creates": recipe.teaching.create > 0}
         if recipe.route == "denoise"
-        else {"denoises": (), "reads": entries}
+        else {"denoises": (), "reads": entries, **_reading(recipe, start)}
     )
     heads_for = heads if recipe.route == "readout" else None
-    if recipe.lora and not (start and start.config.stock):
+    if recipe.rank and not (start and start.config.stock):
         raise RecipeError(
             "LoRA is for stock folders; this network is small enough to train whole, so leave out --lora."
         )
@@ -52,7 +60,7 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
         config = ModelConfig(
             name=recipe.recipe,
             network=_network(recipe),
-            schedule=recipe.noise.schedule or "scaled-linear",
+            schedule=_schedule(recipe),
             predicts=recipe.noise.predicts or "x0",
             resolution=recipe.res or 64,
             steps=recipe.predict_steps,
@@ -74,10 +82,33 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
         }
     )
     if config.stock:
-        return _with_known_heads(_stock_parts(config, start, heads_for, recipe.lora), start)
+        return _with_known_heads(_stock_parts(config, start, heads_for, recipe.rank), start)
     parts = assemble(config, heads_for)
     parts.backbone.load_state_dict(start.backbone.state_dict())
     return _with_known_heads(parts, start)
+
+
+def _loss(recipe: Recipe, name: str, learnt: Mapping[str, str | None]) -> str | None:
+    """By what a task's head learns: as told, as before, or by the first there is."""
+    if name in recipe.losses or name in learnt:
+        return recipe.losses.get(name, learnt.get(name))
+    return LOSSES[name][0] if name in LOSSES else None
+
+
+def _reading(recipe: Recipe, start: Parts | None) -> dict[str, Any]:
+    """How the network is read out: as told, or as the model that it starts from was."""
+    own = start.config if start and start.config.reads else ModelConfig(name="", levels=LEVELS)
+    level = recipe.read_level
+    if level is not None:
+        schedule = start.backbone.schedule if start else pick(SCHEDULES, _schedule(recipe), "schedule")()
+        level = schedule.timestep(level) if level else 0
+    return {
+        "taps": recipe.taps or own.taps,
+        "read_level": own.read_level if level is None else level,
+        "read_prompt": recipe.read_prompt or own.read_prompt,
+        "levels": own.levels,
+        "exchange": own.exchange if recipe.exchange is None else recipe.exchange,
+    }
 
 
 def _with_known_heads(parts: Parts, start: Parts) -> Parts:
@@ -89,6 +120,10 @@ def _with_known_heads(parts: Parts, start: Parts) -> Parts:
     fitting = {name: known[name] for name, new in fresh.items() if name in known and known[name].shape == new.shape}
     parts.heads.load_state_dict(fresh | fitting)
     return parts
+
+
+def _schedule(recipe: Recipe) -> str:
+    return recipe.noise.schedule or "scaled-linear"
 
 
 def _network(recipe: Recipe) -> Network:

@@ -54,3 +54,9 @@ class Task:
 def masked_mean(values: Float[Tensor, "*b h w"], valid: Tensor) -> Float[Tensor, ""]:
     """The mean over valid pixels; zero, with a gradient of zero, where there are none."""
     return torch.where(valid, values, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def image_mean(values: Float[Tensor, "*b h w"], valid: Tensor) -> Float[Tensor, "*b 1 1"]:
+    """Each image's own mean over its valid pixels."""
+    total = torch.where(valid, values, 0.0).sum((-2, -1), keepdim=True)
+    return total / valid.sum((-2, -1), keepdim=True).clamp(min=1)

@@ -20,17 +20,18 @@ class FeatureCache:
     a stop is the one that was never stopped. Half precision loses nothing that a head notices: 11 bits.
     """
 
-    def __init__(self, compute: Callable[[Float[Tensor, "b 3 h w"]], Features], room: int) -> None:
+    def __init__(self, compute: Callable[[Float[Tensor, "b 3 h w"], Sequence[str]], Features], room: int) -> None:
         self.compute = compute
         self.room = room
         self.kept: dict[str, Features] = {}
 
-    def __call__(self, images: Float[Tensor, "b 3 h w"], keys: Sequence[str]) -> Features:
-        found = [self.kept.get(key) or self._made(image[None], key) for image, key in zip(images, keys, strict=True)]
+    def __call__(self, images: Float[Tensor, "b 3 h w"], keys: Sequence[str], texts: Sequence[str]) -> Features:
+        items = zip(images, keys, texts, strict=True)
+        found = [self.kept.get(key) or self._made(image[None], key, text) for image, key, text in items]
         return [torch.cat(maps).to(images) for maps in zip(*found, strict=True)]
 
-    def _made(self, image: Float[Tensor, "1 3 h w"], key: str) -> Features:
-        maps = [one.to("cpu", torch.float16) for one in self.compute(image)]
+    def _made(self, image: Float[Tensor, "1 3 h w"], key: str, text: str) -> Features:
+        maps = [one.to("cpu", torch.float16) for one in self.compute(image, [text])]
         size = sum(one.nbytes for one in maps)
         if size <= self.room:
             self.room -= size

@@ -53,7 +53,7 @@ def fit(
     for micro, batch in enumerate(batches):
         if micro % accumulate == 0:
             for group in optimizer.param_groups:
-                group["lr"] = lr(step)
+                group["lr"] = lr(step) * group.get("rate", 1.0)
             losses, images = {}, 0
         with accelerator.accumulate(objective):
             parts = objective(batch.to(accelerator.device), seed=seed + micro % accumulate, step=step)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,8 @@ from .cache import FeatureCache
 from .ema import trained
 from .gt_augment import ON_POLICY, GtAugment, corrupt
 from .noised import Network, noised
+from .pixels import sampled
+from .self_improve import without
 
 
 @dataclass(frozen=True)
@@ -206,17 +208,30 @@ class ReadoutObjective(nn.Module):
 
     (Diff-2-in-1: Zheng et al., ICLR 2025, section 3.) Under a frozen network gradients reach the heads alone; its
     features are kept, up to `cache` bytes, which is for pictures that are the same whenever they come.
+
+    `weights` says how much a task counts in relation to the others, 1 where it is not named. Of the known pixels the
+    share `pixels` enters the loss, mostly those that the head is unsure of (`train.pixels`); of tasks whose heads
+    cannot tell, all do.
     """
 
-    def __init__(self, parts: Parts, tasks: Sequence[Task], cache: int = 0) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        tasks: Sequence[Task],
+        cache: int = 0,
+        weights: Mapping[str, float] = MappingProxyType({}),
+        pixels: float = 1.0,
+    ) -> None:
         super().__init__()
         self.parts = parts
         self.modules_with_weights = parts.modules()
         self.tasks = tuple(tasks)
         self.frozen = not trained(parts.backbone)
-        self.cache = FeatureCache(lambda images: features(parts, images), cache) if cache else None
+        self.cache = FeatureCache(lambda images, texts: features(parts, images, texts), cache) if cache else None
+        self.weights = [weights.get(task.name, 1.0) for task in self.tasks]
+        self.pixels = pixels
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> ReadoutObjective:
         """A frozen network stays in evaluation mode, in which it keeps the words that it has encoded."""
         super().train(mode)
         if self.frozen:
@@ -229,12 +244,22 @@ class ReadoutObjective(nn.Module):
     def features(self, batch: Batch) -> list[Tensor]:
         """What the network makes of the images."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.cache(batch.images, batch.keys) if self.cache else features(self.parts, batch.images)
+            if self.cache:
+                return self.cache(batch.images, batch.keys, batch.texts)
+            return features(self.parts, batch.images, batch.texts)
 
     def losses(self, batch: Batch, features: Sequence[Tensor], seed: int, step: int) -> dict[str, Tensor]:
         """Named losses from a batch and its features."""
         outputs = self.parts.heads(features, batch.images, [task.name for task in self.tasks])  # type: ignore[misc]
-        losses = {
-            task.name: task.head.loss(outputs[task.name], batch.truths[task.truth], batch.images) for task in self.tasks
-        }
-        return {"loss": torch.stack(list(losses.values())).mean(), **losses}
+        losses = {task.name: self._loss(task, outputs[task.name], batch, seed, step) for task in self.tasks}
+        total = sum(weight * loss for weight, loss in zip(self.weights, losses.values(), strict=True))
+        return {"loss": total / sum(self.weights), **losses}
+
+    def _loss(self, task: Task, outputs: Tensor, batch: Batch, seed: int, step: int) -> Tensor:
+        truth = batch.truths[task.truth]
+        if self.pixels < 1:
+            unsure = task.head.read(outputs.detach(), batch.images).uncertainty
+            seeds = [(seed, f"pixels {task.name} {key}", step) for key in batch.keys]
+            if unsure is not None:
+                truth = without(truth, ~sampled(unsure, truth.valid, self.pixels, seeds))  # type: ignore[attr-defined]
+        return task.head.loss(outputs, truth, batch.images)

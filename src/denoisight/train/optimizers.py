@@ -12,19 +12,35 @@ from torch import Tensor, nn
 from ..errors import RecipeError, pick
 
 Named = Iterable[tuple[str, nn.Parameter]]
+Rate = Callable[[str], float]
+"""How fast a weight of this name learns, in shares of the optimizer's own rate."""
 
 OUTER = ("conv_in", "conv_out", "embedding", "time_emb")
 """Parts of names of weights that face pixels, words or time instead of other features; AdamW learns them."""
 
 
-def make_optimizer(name: str, module: nn.Module, lr: float, beta2: float, weight_decay: float) -> torch.optim.Optimizer:
+def even(name: str) -> float:
+    return 1.0
+
+
+def make_optimizer(
+    name: str, module: nn.Module, lr: float, beta2: float, weight_decay: float, rate: Rate = even
+) -> torch.optim.Optimizer:
     """ "adamw" or "muon". Raises `RecipeError` where this torch has no Muon."""
     trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-    return pick(OPTIMIZERS, name, "optimizer")(trained, lr, beta2, weight_decay)
+    return pick(OPTIMIZERS, name, "optimizer")(trained, lr, beta2, weight_decay, rate)
 
 
-def adamw(named: Named, lr: float, beta2: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW([p for _, p in named], lr=lr, betas=(0.9, beta2), weight_decay=weight_decay)
+def adamw(named: Named, lr: float, beta2: float, weight_decay: float, rate: Rate = even) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(_groups(named, lr, rate), lr=lr, betas=(0.9, beta2), weight_decay=weight_decay)
+
+
+def _groups(named: Named, lr: float, rate: Rate) -> list[dict[str, Any]]:
+    """A group for each rate, the fastest first; `rate` stays in it for who sets the optimizer's own later."""
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in named:
+        by_rate.setdefault(rate(name), []).append(parameter)
+    return [{"params": by_rate[share], "lr": lr * share, "rate": share} for share in sorted(by_rate, reverse=True)]
 
 
 class Muon(torch.optim.Optimizer):
@@ -34,20 +50,19 @@ class Muon(torch.optim.Optimizer):
     rate serves both.
     """
 
-    def __init__(self, named: Named, lr: float, beta2: float, weight_decay: float) -> None:
+    def __init__(self, named: Named, lr: float, beta2: float, weight_decay: float, rate: Rate = even) -> None:
         if not hasattr(torch.optim, "Muon"):
             raise RecipeError(f"torch {torch.__version__} has no Muon; take torch 2.9 or later, or --optim.name adamw.")
         hidden = {n: p for n, p in named if p.ndim >= 2 and not any(part in n for part in OUTER)}
         self.kernels = list(hidden.values())
         self.matrices = [nn.Parameter(_matrix(kernel.data)) for kernel in self.kernels]
-        rest = [p for n, p in named if n not in hidden]
-        groups = [{"params": part} for part in (self.kernels, rest) if part]
+        rest = [(n, p) for n, p in named if n not in hidden]
+        groups = [{"params": part} for part in (self.kernels, [p for _, p in rest]) if part]
         super().__init__(groups, {"lr": lr})
-        self.inner = [adamw([("", p) for p in rest], lr, beta2, weight_decay)] if rest else []
+        self.inner = [adamw(rest, lr, beta2, weight_decay, rate)] if rest else []
         if self.matrices:
-            self.inner.append(
-                torch.optim.Muon(self.matrices, lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-            )
+            matrices = _groups(zip(hidden, self.matrices, strict=True), lr, rate)
+            self.inner.append(torch.optim.Muon(matrices, lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:
@@ -56,7 +71,7 @@ class Muon(torch.optim.Optimizer):
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad.to(kernel.dtype), like=kernel)
         for optimizer in self.inner:
             for group in optimizer.param_groups:
-                group["lr"] = self.param_groups[0]["lr"]
+                group["lr"] = self.param_groups[0]["lr"] * group.get("rate", 1.0)
             optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,4 +89,7 @@ def _matrix(kernel: Tensor, like: Tensor | None = None) -> Float[Tensor, "out re
     return kernel.movedim(1, -1).reshape(len(kernel), -1)
 
 
-OPTIMIZERS: dict[str, Callable[[Named, float, float, float], torch.optim.Optimizer]] = {"adamw": adamw, "muon": Muon}
+OPTIMIZERS: dict[str, Callable[[Named, float, float, float, Rate], torch.optim.Optimizer]] = {
+    "adamw": adamw,
+    "muon": Muon,
+}

@@ -1,13 +1,18 @@
 """Taps: features by the name of their place, whoever else uses the network at the time."""
 
 import threading
+from collections import Counter
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
+from denoisight.diffusion.schedule import scaled_linear
 from denoisight.errors import UsageError
-from denoisight.models.backbone import Condition
-from denoisight.models.taps import Taps, default_places
+from denoisight.models.backbone import Backbone, Condition
+from denoisight.models.latent import AutoencoderLatents
+from denoisight.models.taps import Taps, default_places, every_place
+from denoisight.models.text import TextEncoder
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +56,59 @@ def test_they_are_what_leaves_the_block(backbone):
 
 
 def test_unknown_places_list_the_known_ones(backbone):
-    with pytest.raises(UsageError, match="middle.*Known: down.0, down.1, mid, up.0, up.1"):
+    with pytest.raises(
+        UsageError, match="middle.*Known: in, down.0, down.0.0, down.0.down, down.1, down.1.0, mid, up.0"
+    ):
         Taps(backbone, ["mid", "middle"])
+
+
+def test_every_place_is_every_layer_and_change_of_size_once(backbone):
+    places = Taps(backbone, ["every"]).places
+    assert places == every_place(backbone.unet)
+    assert places == ("in", "down.0.0", "down.0.down", "down.1.0", "mid", "up.0.0", "up.0.up", "up.1.0", "up.1.1")
+
+
+def test_those_of_stable_diffusion_are_the_ones_of_diff_2_in_1_measured_without_weights():
+    """Of SD 1.5 at 512 pixels: 12 places down, the middle, 12 up; so many channels at each size (methods, 2.2)."""
+
+    kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    with torch.device("meta"):
+        vae = AutoencoderKL(block_out_channels=(2,) * 4, norm_num_groups=2, latent_channels=4, **kinds)
+        unet = UNet2DConditionModel(
+            sample_size=64,
+            block_out_channels=(320, 640, 1280, 1280),
+            down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+            layers_per_block=2,
+            cross_attention_dim=768,
+            attention_head_dim=8,
+        )
+    backbone = Backbone(unet, TextEncoder(16, 1), AutoencoderLatents(vae), scaled_linear(), "eps")
+    before = torch.get_rng_state()
+    taps = Taps(backbone, ["every"])
+    assert torch.equal(torch.get_rng_state(), before)
+    sides = Counter()
+    for channels, stride in zip(taps.channels, taps.strides, strict=True):
+        sides[512 // stride] += channels
+    assert sides == {8: 7680, 16: 7040, 32: 4160, 64: 2560}
+    downs, ups = ([place for place in taps.places if place.startswith(way)] for way in (("in", "down"), "up"))
+    assert len(downs) == len(ups) == 12 and len(taps.places) == 25
+    assert downs[:4] == ["in", "down.0.0", "down.0.1", "down.0.down"] and ups[-4:] == [
+        "up.2.up", "up.3.0", "up.3.1", "up.3.2",
+    ]  # fmt: skip
+    assert Taps(backbone).strides == (64, 32, 16, 8, 8)
+
+
+@torch.no_grad()
+def test_a_layer_is_its_attention_where_it_has_one(backbone):
+    seen = {}
+    block = backbone.unet.down_blocks[1]
+    hook = block.attentions[0].register_forward_hook(lambda module, args, output: seen.update(attention=output))
+    features = Taps(backbone, ["down.1.0", "down.0.0", "down.0.down", "in"])(*inputs(backbone, 1))
+    hook.remove()
+    assert not hasattr(backbone.unet.down_blocks[0], "attentions")
+    assert torch.equal(features[0], seen["attention"][0])
+    assert [f.shape[-1] for f in features] == [2, 4, 2, 4]
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Pictures without truths are taught what the averaged weights see on them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -159,14 +160,14 @@ def test_the_rate_is_for_pictures_not_for_steps() -> None:
 def test_features_are_made_once_and_do_not_hang_on_who_came_along() -> None:
     seen: list[int] = []
 
-    def compute(images: torch.Tensor) -> list[torch.Tensor]:
+    def compute(images: torch.Tensor, texts: Sequence[str]) -> list[torch.Tensor]:
         seen.append(len(images))
         return [images * 3, images[:, :1, ::2, ::2]]
 
     images = torch.rand(4, 3, 8, 8)
     cache = FeatureCache(compute, room=10_000_000)
-    once = cache(images[:3], ["a", "b", "c"])
-    again = cache(images[[2, 0, 3]], ["c", "a", "d"])
+    once = cache(images[:3], ["a", "b", "c"], [""] * 3)
+    again = cache(images[[2, 0, 3]], ["c", "a", "d"], [""] * 3)
     assert seen == [1, 1, 1, 1]
     assert torch.equal(again[0][0], once[0][2]) and torch.equal(again[1][1], once[1][0])
     torch.testing.assert_close(once[0], images[:3] * 3, rtol=1e-3, atol=1e-3)
@@ -175,15 +176,15 @@ def test_features_are_made_once_and_do_not_hang_on_who_came_along() -> None:
 def test_features_without_room_are_made_anew_and_are_the_same() -> None:
     calls: list[int] = []
 
-    def compute(images: torch.Tensor) -> list[torch.Tensor]:
+    def compute(images: torch.Tensor, texts: Sequence[str]) -> list[torch.Tensor]:
         calls.append(1)
         return [images / 3]
 
     image = torch.rand(1, 3, 4, 4)
     full, none = FeatureCache(compute, 1000), FeatureCache(compute, 0)
-    first, kept = full(image, ["a"]), full(image, ["a"])
+    first, kept = full(image, ["a"], [""]), full(image, ["a"], [""])
     assert len(calls) == 1
-    made, anew = none(image, ["a"]), none(image, ["a"])
+    made, anew = none(image, ["a"], [""]), none(image, ["a"], [""])
     assert len(calls) == 3
     assert all(torch.equal(first[0], other[0]) for other in (kept, made, anew))
 
