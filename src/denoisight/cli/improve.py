@@ -75,7 +75,7 @@ def improve(
     time_limit = changes.max_seconds
     own = {key: value for key, value in said.items() if key not in ("max_time", "self_teaching")} | {"route": route}
     warm_up = override(RECIPES["warm-up"](tasks, data), own)
-    learning = {**own, "self_teaching": {"confidence": min_confidence, **said.get("self_teaching", {})}}  # type: ignore[dict-item]
+    learning = {**own, "self_teaching": {"confidence": min_confidence, **said.get("self_teaching", {})}}
     improving = override(RECIPES["self-improve"](tasks, data), learning)
 
     from ..create.filters import Filters

@@ -97,7 +97,7 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     trained = [stages.train("warm-up", override(plan.warm_up, {"model": model}), WARM_SHARE, quiet)]
     for turn in range(1, plan.rounds + 1):
         pictures = stages.create(f"created-{turn}", plan, trained[-1], turn, plan.rounds)
-        changes = {"model": str(trained[-1]), "self_teaching": {"pictures": str(pictures)}}
+        changes: dict[str, object] = {"model": str(trained[-1]), "self_teaching": {"pictures": str(pictures)}}
         left = 1 / (plan.rounds - turn + 1)
         trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left, quiet))
     return _finish(plan, out, trained, stages)
