@@ -101,12 +101,12 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def mend(folder: Path | str) -> None:
-    """Tidy up after a process that was killed while it wrote below `folder`.
+def mend(folder: Path | str, pattern: str = ".*") -> None:
+    """Tidy up after a process that was killed while it wrote below `folder`, of hidden names of this `pattern`.
 
     An old folder whose successor never came is put back; what was begun and not finished goes.
     """
-    for path in sorted(Path(folder).rglob(".*")):
+    for path in sorted(Path(folder).rglob(pattern)):
         begun = re.fullmatch(r"\.(?P<name>.+)\.(?P<writer>\d+)\.(?P<end>tmp|old)(\.\w+)?", path.name)
         if begun is None or not path.exists() or _is_alive(int(begun["writer"])):
             continue

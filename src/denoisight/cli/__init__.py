@@ -41,7 +41,9 @@ VERBS = {
     "predict": ("predict:predict", "Predict depth, normals or labels for files, folders, globs and lists."),
     "refer": ("refer:refer", "Segment what a phrase means, and correct the answer in words."),
     "create": ("create:create", "Create images from captions."),
+    "improve": ("improve:improve", "Create images like yours, label them, and learn from them."),
     "evaluate": ("evaluate:evaluate", "Judge a model by a frozen protocol, beside trivial baselines."),
+    "judge": ("judge:judge", "How good created images and their labels are, beside real ones."),
     "analyze": (
         "analyze:analyze",
         "What every denoising step brings: curves, causes of a late loss, how many to take.",

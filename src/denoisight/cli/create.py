@@ -18,6 +18,24 @@ def create(
     prompt: list[str] | None = None,
     prompts: Path | None = None,
     image: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    data: str = "",
+    split: str = "train",
+    per_image: int = 4,
+    noise_level: Annotated[str, Parameter(name=("--noise-level", "--strength"))] = "",
+    noise: Literal["gaussian", "inversion", "multires"] = "gaussian",
+    captions: str = "text",
+    avoid: Annotated[list[str] | None, Parameter(negative="")] = None,
+    task: str = "",
+    route: Literal["readout", "denoise", "both"] | None = None,
+    ensemble: int = 1,
+    min_confidence: float = 0.0,
+    balance: float = 0.0,
+    format: Literal["shards", "folder"] = "shards",
+    shard_size: int = 100,
+    num_shards: int | None = None,
+    shard: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    workers: int = 2,
     out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("created"),
     num: int = 1,
     steps: int | None = None,
@@ -33,10 +51,13 @@ def create(
     threads: int = 0,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
 ) -> None:
-    """Create images from captions, or edit photographs by instructions; the same command goes on where it was stopped.
+    """Create images from captions, labelled images from a data set, or edits of photographs.
 
-    Writes rgb/000001.png, ... with their captions in metadata.jsonl, and a contact sheet sheet.png. With --image and
-    an InstructPix2Pix folder as the model, each photograph is changed as each prompt says.
+    The same command goes on where it was stopped. From captions (--prompt): rgb/000001.png, ... with their captions in
+    metadata.jsonl. From a data set (--data): each image is noised in part and denoised under its caption, and the model
+    labels what comes out; pairs are written as shards (tar files with a manifest) that can be given as --data wherever
+    labelled images can. With --image and an InstructPix2Pix folder as the model, each photograph is changed as each
+    prompt says. A contact sheet is sheet.png.
 
     Parameters
     ----------
@@ -50,6 +71,43 @@ def create(
         A text file with a caption or instruction a line.
     image
         Photographs to edit: files, folders, globs, or lists of them.
+    data
+        What to make labelled images of: whatever can be trained on (a folder, scenes:N, ...); labels are not needed.
+    split
+        The split of --data: train, val, test or all.
+    per_image
+        Images made of each image of --data.
+    noise_level
+        How far an image is noised, above 0 (nothing changes) to 1 (nothing stays); LOW:HIGH draws one for each image
+        (default: 0.6).
+    noise
+        gaussian, multires (coarse as well as fine), or inversion (the noise that leads back to the image, which words
+        to --avoid and --guidance then change).
+    captions
+        text (the data set's own), labels ("a photo of sky, road and car"), or a .csv or .jsonl file of key and caption.
+        In a file "a red box, not a sphere" is kept away from spheres.
+    avoid
+        Words that images of --data are kept away from; may be given several times.
+    task
+        Labels to write, several with commas (default: all that the model knows). With --prompt, labels these images.
+    route
+        How the model perceives: readout, denoise, or both, whose disagreement is the doubt (default: as it learnt).
+    ensemble
+        Members of the denoise route; their spread is the doubt.
+    min_confidence
+        Pixels less sure than this, 0 to 1, become invalid; pairs with less than 30 % valid pixels are dropped.
+    balance
+        The share of images that a class may stand in: pairs of more frequent ones alone are thinned out (0: off).
+    format
+        shards, or a folder of pictures with truths beside them.
+    shard_size
+        About so many images a shard; all those of one source stay together.
+    num_shards
+        Divide the shards among so many jobs (default: the ranks of torchrun or SLURM) ...
+    shard
+        ... of which this is one, from 0.
+    engine
+        local, or ray: the cluster at RAY_ADDRESS, or --workers on this machine.
     num
         Images of each caption, or edits of each photograph by each instruction.
     steps
@@ -66,13 +124,22 @@ def create(
     batch
         Images in one network pass; edits are made one by one.
     """
-    captions = [*(prompt or []), *(_lines(prompts) if prompts else [])]
-    if not captions:
-        raise UsageError('No words were given; write --prompt "a red box on a wooden floor", or --prompts FILE.')
+    words = [*(prompt or []), *(_lines(prompts) if prompts else [])]
+    if bool(words) == bool(data):
+        what = "both words and data" if data else "neither words nor data"
+        raise UsageError(
+            f'There are {what}; give --prompt "a red box on a wooden floor", --prompts FILE, or --data DIR.'
+        )
     if num < 1:
         raise UsageError(f"--num {num} asks for no images; give 1 or more.")
     if image_guidance is not None and not image:
         raise UsageError("--image-guidance is about edits; name the photographs with --image, or leave it out.")
+    if data and image:
+        raise UsageError("--data and --image were given; photographs are edited by --prompt, a data set is varied.")
+    if not data and (noise_level or avoid or captions != "text"):
+        raise UsageError("--noise-level, --avoid and --captions are about images of a data set; name one with --data.")
+    if (num_shards is None) != (shard is None):
+        raise UsageError("--num-shards N and --shard i belong together: one of N jobs, the i-th from 0.")
 
     import torch
 
@@ -82,9 +149,19 @@ def create(
     from ..data.inputs import find_images
     from ..data.paired import written
     from ..predict.load import load
+    from ..recipes.create import Order, create_pairs
 
     if threads:
         torch.set_num_threads(threads)
+    if data or task:
+        tasks = () if task in ("", "all") else tuple(name.strip() for name in task.split(","))
+        order = Order(
+            model, device, precision, allow_pickle, data, split, tuple(words), num, per_image, noise_level, noise,
+            captions, tuple(avoid or ()), tasks, route, ensemble, min_confidence, balance, steps, sampler, guidance,
+            negative, res, seed, batch,
+        )  # fmt: skip
+        create_pairs(order, out, format, shard_size, (shard, num_shards), engine, workers)
+        return
     opened = load(model, device, precision, allow_pickle)
     asked = {"steps": steps, "guidance": guidance, "image_guidance": image_guidance}
     how: dict[str, Any] = {"sampler": sampler, "negative": negative, "seed": seed}
@@ -94,11 +171,11 @@ def create(
         found, editing = find_images(image), Editing(**how, res=res or 0)
         for note in found.notes:
             log.info("%s", note)
-        made, failed = edit_folder(opened, found.items, captions, out, editing, num)
+        made, failed = edit_folder(opened, found.items, words, out, editing, num)
     else:
         creation = Creation(**how, size=(res, res) if res else None, batch=batch)
         # All captions once before any comes again, so that asking for more images later adds to the folder.
-        made = create_folder(opened, captions * num, out, creation)
+        made = create_folder(opened, words * num, out, creation)
     if there := len(written(out)):
         if not quiet:
             log.info("Made %d images in %s, which holds %d.", made, out, there)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,18 +13,23 @@ import numpy as np
 from ..annotations import Sample
 from ..data.images import load, read_image, write_png
 from ..data.inputs import Input
-from ..data.paired import write_pairs, written
+from ..data.paired import append_line, drop_cut_off_line, facts_of, write_facts, write_pairs, written
 from ..data.readers.layout import METADATA, read_metadata
 from ..errors import DataError, UsageError
 from ..predict.model import Model, as_query
 from ..render import Picture, contact_sheet, to_rgb
 from .edit import Editing, check, edit
+from .pairs import Maker
+from .shards import Slices, refuse_others, settings_of
 from .synthesize import Creation, stream
 
 SHEET_PX = 1400
 """About how wide a sheet is."""
 LINE_PX = 340
 """Room for a caption."""
+
+
+DROPPED = "dropped.jsonl"
 
 
 class Edited(NamedTuple):
@@ -75,6 +81,42 @@ def edit_folder(
     samples = _edits(model, wanted, how, failed)
     count = write_pairs(samples, folder, source=_source("edited by", model, asdict(how)), columns=columns)
     return Edited(count - len(done), failed)
+
+
+def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dict[str, str]:
+    """Write created pairs as a labelled folder, going on where an earlier call stopped; return why which were dropped.
+
+    Its pictures and truths are those that shards of this size would hold; their provenance stands in the columns of
+    `metadata.jsonl`, what was dropped in `dropped.jsonl`. Raises `UsageError` where the folder was made otherwise.
+    """
+    folder = Path(folder)
+    slices = Slices.of(maker, shard_size)
+    settings, lost = settings_of(maker, slices), folder / DROPPED
+    refuse_others(folder, settings)
+    drop_cut_off_line(lost)
+    there = written(folder)
+    rows = [json.loads(line) for line in lost.read_text().splitlines()] if lost.is_file() else []
+    dropped: dict[str, str] = {row["key"]: row["reason"] for row in rows}
+    columns: dict[str, dict[str, Any]] = {}
+
+    def kept() -> Iterator[Sample]:
+        described = False
+        for sources in map(slices.sources, range(len(slices))):
+            if all(key in there or key in dropped for i in sources for key in maker.keys(i)):
+                continue
+            for made in maker.make(sources):
+                if made.sample.truths and not described:
+                    described = True
+                    write_facts(folder, facts_of(made.sample, False, settings))
+                if made.verdict.kind != "drop":
+                    columns[made.sample.key] = _columns(made.facts)
+                    yield made.sample
+                elif made.sample.key not in dropped:
+                    append_line(lost, {"key": made.sample.key, "reason": made.verdict.reason})
+                    dropped[made.sample.key] = made.verdict.reason
+
+    write_pairs(kept(), folder, source=settings, columns=columns)
+    return dropped
 
 
 def draw_sheet(folder: Path | str, most: int = 48) -> Picture:
@@ -132,6 +174,12 @@ def _edits(model: Model, orders: Sequence[_Order], how: Editing, failed: dict[st
 def _wanted(keys: Sequence[str], done: set[str]) -> list[int]:
     """The first image is made again even when it is there: its settings are compared with the folder's."""
     return [index for index, key in enumerate(keys) if index == 0 or key not in done]
+
+
+def _columns(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance in single values, as columns are."""
+    single = {name: "; ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
+    return {name: value for name, value in single.items() if not isinstance(value, dict)}
 
 
 def _source(verb: str, model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:

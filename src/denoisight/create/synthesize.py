@@ -1,4 +1,4 @@
-"""Captions -> images."""
+"""Captions -> images; images under their captions -> images like them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..annotations import Query, Sample
-from ..diffusion.guidance import classifier_free
-from ..diffusion.noise import add_noise, fresh_noise, gaussian
+from ..diffusion.guidance import classifier_free, share_out
+from ..diffusion.noise import NOISES, add_noise, fresh_noise
 from ..diffusion.prediction import Denoiser
-from ..diffusion.samplers import SAMPLERS
+from ..diffusion.samplers import SAMPLERS, invert
 from ..errors import UsageError, pick
 from ..models.backbone import Backbone, Condition
 from ..predict.model import Model
@@ -50,6 +50,11 @@ class Creation:
             raise UsageError(f"guidance is {self.guidance}; give 0 for none, or more.")
 
 
+INVERSION = "inversion"
+STRATEGIES = (*NOISES, INVERSION)
+"""How an image gets its noise: drawn from `NOISES`, or found by walking the sampler backwards from the image."""
+
+
 @torch.no_grad()
 def synthesize(
     backbone: Backbone,
@@ -58,34 +63,56 @@ def synthesize(
     *,
     steps: int,
     sampler: str = "ddim",
-    guidance: float = 0.0,
+    guidance: float | Sequence[float] = 0.0,
     negative: str = "",
+    avoid: Sequence[Sequence[str]] = (),
     images: Float[Tensor, "b 3 h w"] | None = None,
     noise_level: float = 1.0,
+    noise: str = "gaussian",
     size: tuple[int, int] = (64, 64),
+    spacing: str = "trailing",
     **walking: Any,
 ) -> Float[Tensor, "b 3 h w"]:
     """One image in [0, 1] for each prompt and seed, by one network pass a step.
 
     From noise of `size` (height, width); or from `images` in [0, 1], noised to exactly `noise_level` in (0, 1] and
     denoised from there (Meng et al. 2022, SDEdit): little noise keeps their layout, level 1 hardly anything.
-    Sides must fit the backbone; `walking` goes to the sampler (spacing, compat). Raises `UsageError` for a noise
-    level without images or out of range.
+    `noise` is one of `STRATEGIES`; "inversion" takes as many passes again, and without guidance, other words or fresh
+    noise it leads back to the image. `guidance` is a weight for all, or one for each. `avoid` holds for each image what
+    it is steered away from, in the place of `negative`; several share the guidance.
+    Sides must fit the backbone; `walking` goes to the sampler (compat). Raises `UsageError` for a noise level or an
+    inversion without images, and for levels out of range.
     """
-    if images is None and noise_level != 1:
-        raise UsageError(f"A noise level of {noise_level} came without images; only images can be noised in part.")
-    like, latents = next(backbone.parameters()), backbone.latents
+    pick({name: name for name in STRATEGIES}, noise, "noise")
+    if images is None and (noise_level != 1 or noise == INVERSION):
+        raise UsageError(
+            f"A noise level of {noise_level} by {noise} came without images; only images can be noised in part."
+        )
+    like, latents, cond = next(backbone.parameters()), backbone.latents, backbone.condition(None, prompts)
     height, width = size if images is None else images.shape[-2:]
     shape = (latents.channels, height // latents.stride, width // latents.stride)
-    x, start = gaussian(shape, seeds).to(like), None
-    if images is not None:
-        first = torch.full((len(x),), backbone.schedule.timestep(noise_level), device=x.device)
-        x = add_noise(latents.encode(images.to(like) * 2 - 1), x, backbone.schedule.at(first))
-        start = noise_level
-    negatives = backbone.condition(None, [negative] * len(prompts))
-    denoiser = classifier_free(backbone.denoise, [negatives], guidance, join=Condition.join)
-    cond = backbone.condition(None, prompts)
-    return walk(backbone, denoiser, x, cond, seeds, sampler=sampler, steps=steps, start=start, **walking)
+    if images is None:
+        x = NOISES[noise](shape, seeds).to(like)
+    else:
+        clean = latents.encode(images.to(like) * 2 - 1)
+        # Part of a walk starts at its own level, on no stock grid.
+        walking = {"start": noise_level}
+        if noise == INVERSION:
+            x = invert(backbone.denoise, clean, cond, backbone.schedule, steps, start=noise_level, spacing=spacing)
+        else:
+            first = torch.full((len(clean),), backbone.schedule.timestep(noise_level), device=clean.device)
+            x = add_noise(clean, NOISES[noise](shape, seeds).to(like), backbone.schedule.at(first))
+    weights = guidance if isinstance(guidance, Sequence) else [guidance] * len(prompts)
+    denoiser = _steered(backbone, weights, [list(each) or [negative] for each in avoid or [()] * len(prompts)])
+    return walk(backbone, denoiser, x, cond, seeds, sampler=sampler, steps=steps, spacing=spacing, **walking)
+
+
+def _steered(backbone: Backbone, weights: Sequence[float], negatives: Sequence[Sequence[str]]) -> Denoiser:
+    """Guided away from each image's own negatives, which share its weight."""
+    counts = [len(row) for row in negatives]
+    columns = [[row[k] if k < len(row) else "" for row in negatives] for k in range(max(counts))]
+    conds = [backbone.condition(None, column) for column in columns]
+    return classifier_free(backbone.denoise, conds, share_out(weights, counts), join=Condition.join)
 
 
 def walk(
@@ -131,16 +158,7 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
     Raises `UsageError` where the model never learnt to create, or a prompt is longer than it can take.
     """
     backbone, side = model.parts.backbone, model.parts.config.resolution
-    if not model.parts.config.creates:
-        if backbone.edits:
-            raise UsageError(
-                f"Model {model.name!r} edits images but creates none; give it some with --image (in Python: "
-                "edit_images), or teach it with: denoisight train --model FOLDER --data DIR --teaching.create 1"
-            )
-        raise UsageError(
-            f"Model {model.name!r} never learnt to create images; "
-            "teach it with: denoisight train --recipe embedded-create"
-        )
+    require_creation(model)
     backbone.text.check([*prompts, how.negative])
     size = backbone.fitting_size(*(how.size or (side, side)))
     for first in range(0, len(prompts), how.batch):
@@ -158,3 +176,17 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
         ).cpu()
         for image, prompt, key in zip(made, prompts[chosen], keys[chosen], strict=True):
             yield Sample(Query(image, prompt, key))
+
+
+def require_creation(model: Model) -> None:
+    """Raises `UsageError` where the model never learnt to create."""
+    if model.parts.config.creates:
+        return
+    if model.parts.backbone.edits:
+        raise UsageError(
+            f"Model {model.name!r} edits images but creates none; give it some with --image (in Python: "
+            "edit_images), or teach it with: denoisight train --model FOLDER --data DIR --teaching.create 1"
+        )
+    raise UsageError(
+        f"Model {model.name!r} never learnt to create images; teach it with: denoisight train --recipe embedded-create"
+    )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..errors import shortlist
 from ..runtime import whole_file
+from .archive import FilePath, Member, as_file
 from .images import load
 from .problem import bad_file
 
@@ -29,11 +30,12 @@ def write_array(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-def read_array(path: Path, name: str) -> tuple[np.ndarray, Bool[np.ndarray, "h w"] | None]:
+def read_array(path: FilePath, name: str) -> tuple[np.ndarray, Bool[np.ndarray, "h w"] | None]:
     """The array `name` (or the only one) of a `.npz` or `.npy`, and the array "valid" beside it, if any."""
     try:
-        content = np.load(path, allow_pickle=False)
-        arrays = dict(content) if path.suffix == ".npz" else {name: content}
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            arrays = dict(content) if path.suffix == ".npz" else {name: content}
     except FileNotFoundError as error:
         raise bad_file(path, "missing file", "is not there", "check the path") from error
     except (OSError, ValueError, EOFError, BadZipFile) as error:
@@ -50,7 +52,7 @@ def read_array(path: Path, name: str) -> tuple[np.ndarray, Bool[np.ndarray, "h w
     return values, None if valid is None else valid.astype(bool)
 
 
-def read_plane(path: Path, name: str) -> tuple[Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"] | None]:
+def read_plane(path: FilePath, name: str) -> tuple[Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"] | None]:
     """A map of float32 numbers and its validity; `DataError` where a number that is called valid is none."""
     values, valid = read_array(path, name)
     plane = _plane(path, values).astype(np.float32)
@@ -59,9 +61,9 @@ def read_plane(path: Path, name: str) -> tuple[Float[np.ndarray, "h w"], Bool[np
     return plane, valid
 
 
-def read_integers(path: Path | str) -> Integer[np.ndarray, "h w"]:
+def read_integers(path: Path | str | Member) -> Integer[np.ndarray, "h w"]:
     """The numbers of a one-channel picture or integer array as they stand, palette indices included."""
-    path = Path(path)
+    path = as_file(path)
     if path.suffix in ARRAY_SUFFIXES:
         values = _plane(path, read_array(path, "labels")[0])
         if values.dtype.kind not in "iub":
@@ -77,13 +79,13 @@ def read_integers(path: Path | str) -> Integer[np.ndarray, "h w"]:
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
-def is_indexed(path: Path | str) -> bool:
+def is_indexed(path: Path | str | Member) -> bool:
     """Whether the picture's numbers are indices into a palette."""
-    with Image.open(path) as picture:
+    with as_file(path).open("rb") as file, Image.open(file) as picture:
         return picture.mode == "P"
 
 
-def _plane(path: Path, values: np.ndarray) -> np.ndarray:
+def _plane(path: FilePath, values: np.ndarray) -> np.ndarray:
     values = values.squeeze() if values.ndim == 3 and 1 in (values.shape[0], values.shape[-1]) else values
     if values.ndim != 2 or values.dtype.kind not in "iubf":
         says = f"holds {values.dtype} numbers of shape {values.shape}"

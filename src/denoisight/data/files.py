@@ -26,6 +26,7 @@ from ..annotations import IGNORE, Annotation, Boxes, Depth, Gauge, Labels, Mask,
 from ..errors import shortlist
 from ..render import INVALID, colour, label_colours
 from ..runtime import write_json
+from .archive import FilePath, Member, as_file
 from .arrays import (
     ARRAY_SUFFIXES,
     is_indexed,
@@ -78,7 +79,9 @@ def kind_of(annotation: Annotation) -> Kind:
     raise TypeError(f"No files are known for a {type(annotation).__name__}.")
 
 
-def read_annotation(path: Path, truth: str, kind: Kind, info: DatasetInfo, scale: float | None = None) -> Annotation:
+def read_annotation(
+    path: FilePath, truth: str, kind: Kind, info: DatasetInfo, scale: float | None = None
+) -> Annotation:
     """Read one file as the `kind` that the folder's `info` describes; `scale` overrides its depth scale."""
     match kind:
         case "depth":
@@ -96,12 +99,12 @@ def read_annotation(path: Path, truth: str, kind: Kind, info: DatasetInfo, scale
     assert_never(kind)
 
 
-def read_depth(path: Path | str, scale: float = 1000.0, gauge: Gauge = "metres") -> Depth:
+def read_depth(path: Path | str | Member, scale: float = 1000.0, gauge: Gauge = "metres") -> Depth:
     """Depth from an integer file of `scale` units to a metre, 0 not measured, or an array of float metres.
 
     Non-finite values count as not measured, and under the gauge "metres" so do those not above zero.
     """
-    path = Path(path)
+    path = as_file(path)
     if path.suffix in ARRAY_SUFFIXES:
         values, valid = _masked(path, "depth")
         valid = valid & (values > 0) if gauge == "metres" else valid
@@ -113,9 +116,9 @@ def read_depth(path: Path | str, scale: float = 1000.0, gauge: Gauge = "metres")
     return Depth.of(torch.from_numpy(units.astype(np.float32)) / scale, gauge)
 
 
-def read_normals(path: Path | str, frame: NormalsFrame = "opengl") -> Normals:
+def read_normals(path: Path | str | Member, frame: NormalsFrame = "opengl") -> Normals:
     """Normals from `.npz`, `.npy` [h w 3] (or [3 h w]), or an RGB picture in which black is invalid."""
-    path = Path(path)
+    path = as_file(path)
     if path.suffix in ARRAY_SUFFIXES:
         values, valid = read_array(path, "normals")
         vectors = _vectors(path, values)
@@ -130,7 +133,7 @@ def read_normals(path: Path | str, frame: NormalsFrame = "opengl") -> Normals:
     return normals_in_frame(Normals.of(torch.where(seen, coded / 127.5 - 1, 0.0)), frame)
 
 
-def read_labels(path: Path | str, table: LabelTable | None = None) -> Labels:
+def read_labels(path: Path | str | Member, table: LabelTable | None = None) -> Labels:
     """Labels from an indexed or grey PNG (or an integer array); `table` says which value is which class.
 
     Without a table, values are classes named "class 0", "class 1", ... Raises `DataError` for values that
@@ -148,9 +151,9 @@ def read_labels(path: Path | str, table: LabelTable | None = None) -> Labels:
     return Labels(torch.from_numpy(ids), table.classes)
 
 
-def read_instances(path: Path | str) -> Labels:
+def read_instances(path: Path | str | Member) -> Labels:
     """Which thing each pixel belongs to, 0 none, 255 unknown; the numbers are no classes. A `.npz` may hold scores."""
-    return Labels(torch.from_numpy(read_integers(path).astype(np.int64)), (), _scores(Path(path)))
+    return Labels(torch.from_numpy(read_integers(path).astype(np.int64)), (), _scores(as_file(path)))
 
 
 def default_table(largest: int) -> LabelTable:
@@ -158,9 +161,9 @@ def default_table(largest: int) -> LabelTable:
     return LabelTable.contiguous(tuple(f"class {value}" for value in range(largest + 1)))
 
 
-def read_mask(path: Path | str) -> Mask:
+def read_mask(path: Path | str | Member) -> Mask:
     """A mask from an indexed PNG (0 outside, 255 unknown), a grey one (bright is inside), or `.npz`."""
-    path = Path(path)
+    path = as_file(path)
     if path.suffix in ARRAY_SUFFIXES:
         return Mask(*_masked(path, "probability"))
     values = torch.from_numpy(read_integers(path).astype(np.int64))
@@ -175,9 +178,9 @@ def read_mask(path: Path | str) -> Mask:
     return Mask.of(2 * values >= white)
 
 
-def read_boxes(path: Path | str) -> Boxes:
+def read_boxes(path: Path | str | Member) -> Boxes:
     try:
-        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(as_file(path).read_text(encoding="utf-8"))
         boxes, size = content["boxes"], content["image_size"]
         return Boxes(
             torch.tensor([box["xyxy"] for box in boxes], dtype=torch.float32).reshape(-1, 4),
@@ -242,11 +245,11 @@ def _write_labels(stem: Path, labels: Labels) -> list[Path]:
     return [write_arrays(_with(stem, ".npz"), labels=ids, scores=scores), picture]
 
 
-def _scores(path: Path) -> Tensor | None:
+def _scores(path: FilePath) -> Tensor | None:
     """Of a file that was read before, so it is whole."""
     if path.suffix != ".npz":
         return None
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return torch.from_numpy(arrays["scores"].astype(np.float32)) if "scores" in arrays else None
 
 
@@ -271,7 +274,7 @@ def _with(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _masked(path: Path, name: str) -> tuple[Tensor, Tensor]:
+def _masked(path: FilePath, name: str) -> tuple[Tensor, Tensor]:
     """A map, zero where invalid, and its valid pixels: those that the file says, else the finite ones."""
     plane, stated = read_plane(path, name)
     values = torch.from_numpy(plane)
@@ -279,7 +282,7 @@ def _masked(path: Path, name: str) -> tuple[Tensor, Tensor]:
     return torch.where(valid, values, 0.0), valid
 
 
-def _vectors(path: Path, values: np.ndarray) -> Tensor:
+def _vectors(path: FilePath, values: np.ndarray) -> Tensor:
     if values.ndim != 3 or 3 not in (values.shape[0], values.shape[-1]) or values.dtype.kind != "f":
         says = f"holds {values.dtype} numbers of shape {values.shape}"
         raise bad_file(path, "wrong dtype", says, "save floats [h w 3]")
@@ -287,7 +290,7 @@ def _vectors(path: Path, values: np.ndarray) -> Tensor:
     return vectors.permute(2, 0, 1).contiguous() if values.shape[-1] == 3 else vectors
 
 
-def _unit(path: Path, vectors: Tensor, valid: Tensor) -> Normals:
+def _unit(path: FilePath, vectors: Tensor, valid: Tensor) -> Normals:
     """Taken as they stand, so that what was written comes back bit for bit."""
     lengths = vectors.norm(dim=0)[valid]
     if not bool(torch.isfinite(lengths).all()):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..render import to_rgb
 from ..runtime import whole_file
+from .archive import Member, as_file
 from .problem import bad_file
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -21,7 +22,7 @@ MAX_PIXELS = 89_478_485
 """About 9500 x 9500: a picture of more pixels than this is refused before it is unpacked."""
 
 
-def read_image(path: Path | str) -> Float[Tensor, "3 h w"]:
+def read_image(path: Path | str | Member) -> Float[Tensor, "3 h w"]:
     """Read a picture as RGB in [0, 1], turned upright as its EXIF orientation says.
 
     Grey is replicated (16-bit grey divided by 65535), palettes and CMYK are converted, and what is
@@ -30,7 +31,7 @@ def read_image(path: Path | str) -> Float[Tensor, "3 h w"]:
     return picture_tensor(load(path), path)
 
 
-def picture_tensor(picture: Image.Image, name: Path | str = "The picture") -> Float[Tensor, "3 h w"]:
+def picture_tensor(picture: Image.Image, name: Path | str | Member = "The picture") -> Float[Tensor, "3 h w"]:
     """A PIL picture as RGB in [0, 1], by the rules of `read_image`, but not turned; errors call it `name`."""
     if picture.mode == "F":
         says = "holds floating point numbers, not brightness"
@@ -45,11 +46,11 @@ def picture_tensor(picture: Image.Image, name: Path | str = "The picture") -> Fl
     return torch.from_numpy(pixels).permute(2, 0, 1).float().div(255)
 
 
-def load(path: Path | str) -> Image.Image:
+def load(path: Path | str | Member) -> Image.Image:
     """Open, unpack and turn a picture upright, in its own mode; `DataError` names the file and the remedy."""
-    path = Path(path)
+    path = as_file(path)
     try:
-        with Image.open(path) as picture:
+        with path.open("rb") as file, Image.open(file) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             picture.load()
@@ -62,7 +63,8 @@ def load(path: Path | str) -> Image.Image:
         says = f"has more than {MAX_PIXELS:,} pixels"
         raise bad_file(path, "wrong size", says, "shrink it or cut it into tiles") from error
     except UnidentifiedImageError as error:
-        says = "is empty" if path.stat().st_size == 0 else "is not an image of a known kind"
+        with path.open("rb") as file:
+            says = "is not an image of a known kind" if file.read(1) else "is empty"
         kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise bad_file(path, "damaged file", says, f"give one of {kinds}") from error
     # Pillow's decoders raise all of these on damaged files.
@@ -71,7 +73,7 @@ def load(path: Path | str) -> Image.Image:
         raise bad_file(path, "damaged file", says, "copy or export it again") from error
 
 
-def image_size(path: Path | str) -> tuple[int, int]:
+def image_size(path: Path | str | Member) -> tuple[int, int]:
     """(height, width) of the upright picture."""
     picture = load(path)
     return picture.height, picture.width

@@ -13,6 +13,9 @@ from typing import Any
 from ..annotations import Sample
 from ..errors import DataError, UsageError, pick, shortlist
 from .readers import READERS, Reader
+from .readers.folder import read_pictures
+from .readers.layout import Item
+from .readers.splits import indices
 from .scenes import CLASSES, Scenes
 
 
@@ -46,6 +49,20 @@ def open_data(
 def open_folder(folder: Path, split: str, truths: Sequence[str] = ()) -> Reader:
     """Open `folder` with the first reader that recognises it."""
     return next(format for format in READERS.values() if format.recognises(folder)).read(folder, split, truths)
+
+
+def open_pictures(spec: str | Path, split: str = "all") -> Reader:
+    """As `open_data`, and folders of pictures that have no truths, too."""
+    try:
+        return open_data(spec, split)
+    except DataError:
+        if not Path(spec).is_dir() or any(item.truths for item in _items(Path(spec))):
+            raise
+    return read_pictures(Path(spec), split)
+
+
+def _items(folder: Path) -> list[Item]:
+    return [item for part in indices(folder).values() for item in part.items]
 
 
 @dataclass(frozen=True)

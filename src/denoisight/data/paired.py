@@ -34,7 +34,7 @@ def write_pairs(
     *,
     exact: bool = False,
     source: Mapping[str, Any] | None = None,
-    columns: Mapping[str, Mapping[str, str]] | None = None,
+    columns: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> int:
     """Write samples to `folder`, going on where an earlier call stopped; return how many lie there then.
 
@@ -51,12 +51,12 @@ def write_pairs(
             raise DataError(f"Two samples have the key {sample.key!r}; give each its own.")
         seen.add(sample.key)
         if len(seen) == 1:
-            _write_facts(folder, _facts(sample, exact, source or {}))
-            _drop_cut_off_line(folder / METADATA)
+            write_facts(folder, facts_of(sample, exact, source or {}))
+            drop_cut_off_line(folder / METADATA)
         if sample.key not in earlier:
             count += 1
             row = write_pair(folder, f"{count:06d}", sample, exact)
-            _append(folder / METADATA, {**row, **(columns or {}).get(sample.key, {})})
+            append_line(folder / METADATA, {**row, **(columns or {}).get(sample.key, {})})
     return count
 
 
@@ -89,7 +89,7 @@ def written(folder: Path | str) -> set[str]:
         raise DataError(f"{path} has lines that are not ours; choose another folder.") from error
 
 
-def _facts(sample: Sample, exact: bool, source: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of(sample: Sample, exact: bool, source: Mapping[str, Any]) -> dict[str, Any]:
     """What `dataset_info.json` and `classes.json` say, taken from the first sample."""
     truths = sample.truths.items()
     gauges = {a.gauge for _, a in truths if isinstance(a, Depth)}
@@ -105,7 +105,7 @@ def _facts(sample: Sample, exact: bool, source: Mapping[str, Any]) -> dict[str, 
     return {"dataset_info.json": info, **({"classes.json": classes} if classes else {})}
 
 
-def _write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     described = (folder / "dataset_info.json").is_file()
     if not described and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise UsageError(f"{folder} holds files that are not ours; choose an empty folder.")
@@ -116,7 +116,7 @@ def _write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
         write_json(path, content)
 
 
-def _drop_cut_off_line(path: Path) -> None:
+def drop_cut_off_line(path: Path) -> None:
     if path.is_file():
         whole, newline, last = path.read_bytes().rpartition(b"\n")
         if last:
@@ -124,7 +124,7 @@ def _drop_cut_off_line(path: Path) -> None:
                 temporary.write_bytes(whole + newline)
 
 
-def _append(path: Path, row: Mapping[str, Any]) -> None:
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
     """Add a line, or nothing where the disk is full."""
     line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
     try:

@@ -39,6 +39,6 @@ class Problem:
         return DataError(self)
 
 
-def bad_file(path: Path | str, kind: ProblemKind, says: str, remedy: str) -> DataError:
-    """The error to raise for `path`, which `says` (a predicate: "is empty") is wrong."""
-    return Problem(Path(path), kind, f"{path} {says}", remedy).error()
+def bad_file(path: object, kind: ProblemKind, says: str, remedy: str) -> DataError:
+    """The error to raise for `path` (or a file in an archive), which `says` (a predicate: "is empty") is wrong."""
+    return Problem(Path(str(path)), kind, f"{path} {says}", remedy).error()

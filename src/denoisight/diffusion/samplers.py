@@ -160,6 +160,30 @@ SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
 """Two names for one walk: DDPM and Euler-ancestral differ in coordinates alone."""
 
 
+@torch.no_grad()
+def invert(
+    denoiser: Denoiser,
+    x: Float[Tensor, "b ..."],
+    cond: Any,
+    schedule: Schedule,
+    steps: int,
+    *,
+    start: float,
+    spacing: str = "trailing",
+) -> Float[Tensor, "b ..."]:
+    """The noisy x at the noise level `start` from which `ddim` leads back to the clean `x`: its walk, backwards.
+
+    A step back needs the noise estimate at the level it leads to, where x is not known yet; the x before it stands in
+    (Song et al. 2021, section 4.3), so the way back is exact in the limit of many steps only. `start` in (0, 1] and
+    `spacing` must be those of the walk. Nothing is random: one image has one answer.
+    """
+    for level, after in reversed(_walk(schedule, steps, spacing, start, None, x)):
+        noise = noise_from(denoiser(x, level, cond), x, level)
+        clean = (x - over(after.sigma, x) * noise) / over(after.alpha, x)
+        x = add_noise(clean, noise, level)
+    return x
+
+
 def _walk(
     schedule: Schedule, steps: int, spacing: str, start: float | None, compat: str | None, x: Tensor
 ) -> list[tuple[Level, Level]]:

@@ -1,6 +1,7 @@
 """The two trainings of Diff-2-in-1 (Zheng et al., ICLR 2025), between which pictures are created."""
 
-from .base import Augmentation, Optim, Recipe
+from .base import Augmentation, Noise, Optim, Recipe
+from .embedded import embedded_create
 
 
 def warm_up(tasks: tuple[str, ...], data: str) -> Recipe:
@@ -33,3 +34,10 @@ def self_improve(tasks: tuple[str, ...], data: str) -> Recipe:
     """
     warm = warm_up(tasks, data)
     return warm.model_copy(update={"recipe": "self-improve", "optim": warm.optim.model_copy(update={"ema": 0.5})})
+
+
+def adapt_creation(warm: Recipe, time: str) -> Recipe:
+    """The network that a warm-up begins with learns to create pictures like its data, for so long, without a truth."""
+    begun = {"model": warm.model, "network": {}, "noise": Noise(), "res": warm.res, "max_time": time, "batch": 32}
+    machine = {"device": warm.device, "precision": warm.precision, "threads": warm.threads, "workers": warm.workers}
+    return embedded_create((), warm.data).model_copy(update={**begun, **machine, "seed": warm.seed, "validations": 4})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from ..data.open import open_data, subset
 from ..data.readers import Reader
+from ..data.readers.shards import is_shards
 from ..data.unlabelled import Joined, Unlabelled
 from ..errors import RecipeError
 from ..models.folder import Parts
@@ -29,10 +31,12 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     if spoken := {"referring", "detection"} & set(recipe.tasks):
         raise RecipeError(f"Nobody can tell what {spoken.pop()} shall find on pictures without truths; leave it out.")
     size = (recipe.res or 64,) * 2
+    # Nothing is judged on created pictures, so none are held out.
+    split = "all" if is_shards(Path(own.pictures)) else "train"
     if own.labels == "own":
-        pictures = open_data(own.pictures, "train", reader.truths, size=size)
+        pictures = open_data(own.pictures, split, reader.truths, size=size)
     else:
-        pictures = Unlabelled(open_data(own.pictures, "train", size=size, annotated=False), reader)
+        pictures = Unlabelled(open_data(own.pictures, split, size=size, annotated=False), reader)
     chosen = subset(pictures, own.count) if own.count else pictures
     return Joined((chosen,)) if own.alone else Joined((reader, chosen))
 

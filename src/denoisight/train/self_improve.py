@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Bool
@@ -80,7 +80,7 @@ class SelfTaught(nn.Module):
         self.how = how
 
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
-        objective: Objective = self.objective  # type: ignore[assignment]
+        objective: Objective = self.objective
         features, asked = objective.features(batch), batch.unlabelled
         if not asked:
             return objective.losses(batch, features, seed, step)
@@ -116,7 +116,7 @@ class ReadoutTeacher:
 class DenoiseTeacher:
     """Answers for all tasks by one walk of the averaged network, from noise that belongs to item and step."""
 
-    def __init__(self, backbone: Backbone, network: Network, tasks: Sequence[Task], steps: int, **walking: str) -> None:
+    def __init__(self, backbone: Backbone, network: Network, tasks: Sequence[Task], steps: int, **walking: Any) -> None:
         self.backbone = backbone
         self.network = network
         self.tasks = tuple(tasks)

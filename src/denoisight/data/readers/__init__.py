@@ -14,6 +14,7 @@ from .camvid import camvid_info, is_camvid
 from .coco import is_coco, read_coco
 from .folder import folder_info, read_folder
 from .rgbd import is_rgbd, rgbd_info
+from .shards import is_shards, read_shards
 
 
 @runtime_checkable
@@ -67,6 +68,7 @@ def classes_of(reader: Reader, truth: str) -> tuple[str, ...]:
 
 
 READERS: Mapping[str, Format] = {
+    "shards": Format(is_shards, read_shards),
     "coco": Format(is_coco, read_coco),
     "bsds": Format(is_bsds, read_bsds),
     "camvid": _arranged("camvid", is_camvid, camvid_info),

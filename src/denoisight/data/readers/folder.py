@@ -81,8 +81,13 @@ def read_folder(
     `info` tells what the files' numbers mean; without it the folder itself does. Raises `DataError` where the
     folder holds no pairs, lacks a truth that is asked for, or has nothing in the split.
     """
-    info = info or folder_info(root)
-    found = indices(root)
+    return read_items(root, indices(root), split, truths, name, info or folder_info(root))
+
+
+def read_items(
+    root: Path, found: Mapping[str, Index], split: str, truths: Sequence[str], name: str, info: DatasetInfo
+) -> FolderReader:
+    """The same for items that are known, by split or all under ""."""
     if faults := [fault for part in found.values() for fault in part.faults]:
         raise faults[0].error()
     every = tuple(item for part in found.values() for item in part.items)
@@ -106,6 +111,16 @@ def read_folder(
     return FolderReader(name, whole, names, info, every, tuple(filter(None, notes)))
 
 
+def read_pictures(root: Path, split: str) -> FolderReader:
+    """The pictures of `root` alone, as they lie there whether they have truths or not. Raises `DataError` for none."""
+    found = indices(root)
+    items, note = select(root, found, split)
+    if not items:
+        raise DataError(f"{root} holds no pictures; give a folder with some.")
+    bare = tuple(replace(item, truths={}, phrases={}) for item in items)
+    return FolderReader("folder", bare, (), folder_info(root), bare, (note,) if note else ())
+
+
 def read_truth(item: Item, truth: str, info: DatasetInfo, size: tuple[int, int] | None) -> Annotation:
     """One truth of an item; `DataError` where its size is not the picture's `size` (unless None, unknown)."""
     file = item.truths[truth]
@@ -115,7 +130,7 @@ def read_truth(item: Item, truth: str, info: DatasetInfo, size: tuple[int, int] 
     (h, w), (height, width) = annotation.size, size
     if abs(h - height) > 1 or abs(w - width) > 1:
         sentence = f"{file.path} is {w}x{h} but {item.image} is {width}x{height}"
-        raise Problem(file.path, "wrong size", sentence, "bring them to one size").error()
+        raise Problem(Path(str(file.path)), "wrong size", sentence, "bring them to one size").error()
     return annotation
 
 

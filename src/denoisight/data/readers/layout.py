@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import shortlist
+from ..archive import FilePath
 from ..arrays import ARRAY_SUFFIXES
 from ..images import IMAGE_SUFFIXES
 from ..problem import Problem
@@ -54,7 +55,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class TruthFile:
-    path: Path
+    path: FilePath
     scale: float | None = None
     """File units to a metre where the file's name tells them."""
 
@@ -62,7 +63,7 @@ class TruthFile:
 @dataclass(frozen=True)
 class Item:
     key: str
-    image: Path
+    image: FilePath
     truths: Mapping[str, TruthFile]
     text: str = ""
     phrases: Mapping[str, str] = field(default_factory=dict)
@@ -170,7 +171,7 @@ def _from_folders(images: Path, truth_folders: Mapping[Path, str]) -> Index:
                 start, _, ending = stem.rpartition("_")
                 stem = start if ENDINGS.get(ending.lower(), ("",))[0] == truth else stem
             if stem in stems:
-                truths[stem][truth] = _exacter(truths[stem].get(truth), TruthFile(path))
+                truths[stem][truth] = exacter(truths[stem].get(truth), TruthFile(path))
             else:
                 lonely.append(path)
     items = (
@@ -185,7 +186,7 @@ def _from_siblings(folder: Path) -> Index:
     truths: dict[Path, dict[str, TruthFile]] = defaultdict(dict)
     for path, (photo, ending) in owned.items():
         truth, scale = ENDINGS[ending]
-        truths[photo][truth] = _exacter(truths[photo].get(truth), TruthFile(path, scale))
+        truths[photo][truth] = exacter(truths[photo].get(truth), TruthFile(path, scale))
     photos = keyed((Path(p.name), p) for p in every if p not in owned and p.suffix.lower() in IMAGE_SUFFIXES)
     notes = tuple(
         f"Took NAME_{ending}.* beside NAME.* as {ENDINGS[ending][0]} ({count} files)."
@@ -211,7 +212,7 @@ def _visible(path: Path) -> bool:
     return not path.name.startswith(".") and path.is_file()
 
 
-def _exacter(known: TruthFile | None, new: TruthFile) -> TruthFile:
+def exacter(known: TruthFile | None, new: TruthFile) -> TruthFile:
     """Arrays with a validity before arrays before pictures, which beside an array are for looking at."""
     order = dict(zip(ARRAY_SUFFIXES, (0, 1), strict=True))
     return min(filter(None, (known, new)), key=lambda file: order.get(file.path.suffix, 2))

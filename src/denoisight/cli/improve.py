@@ -1,0 +1,102 @@
+"""denoisight improve"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..errors import RecipeError
+from ..recipes import RECIPES
+from ..recipes.base import Recipe, override
+from ..recipes.improving import adapt_creation
+
+log = logging.getLogger(__name__)
+
+
+def improve(
+    *,
+    task: str,
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    per_image: int = 2,
+    noise_level: str = "0.5",
+    noise: str = "gaussian",
+    creation_steps: int = 25,
+    captions: str = "text",
+    guidance: float | None = None,
+    avoid: list[str] | None = None,
+    min_confidence: float = 0.0,
+    rounds: int = 1,
+    adapt_time: str = "",
+    route: str = "readout",
+    overwrite: bool = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
+    changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
+) -> None:
+    """Let a model create pictures like yours, label them, and learn from them: warm-up, creation, self-improvement.
+
+    The same command goes on where it was stopped. The best averaged weights by validation lie in OUT/model.
+
+    Parameters
+    ----------
+    task
+        What to learn, several with commas: depth, normals, semantic, instances, parts, saliency, boundary.
+    out
+        The folder of all stages (default: runs/improve-TASK).
+    per_image
+        Pictures created of each labelled one.
+    noise_level
+        How far each is noised, in (0, 1], or LOW:HIGH to draw it anew for each.
+    noise
+        gaussian, inversion or multires.
+    creation_steps
+        Denoising steps of a created picture.
+    captions
+        What the pictures are said to show: text (the data's own), labels, or a .csv or .jsonl FILE.
+    guidance
+        How strongly the words steer what is created.
+    avoid
+        Words that created pictures are kept away from.
+    min_confidence
+        Pixels that the labels are less sure of are not learnt from.
+    rounds
+        How often pictures are created anew, by the model that is best by then, and learnt from.
+    adapt_time
+        First let the network learn, for so long, to create pictures like these, without any labels: 5m.
+    route
+        readout or denoise.
+    overwrite
+        Replace what stands in --out.
+    """
+    said = changes.model_dump(exclude_unset=True)
+    if not said.get("data"):
+        raise RecipeError("No data to learn from; give a folder of labelled images with --data DIR, or scenes:100.")
+    tasks, data = tuple(task.split(",")), str(said["data"])
+    time_limit = changes.max_seconds
+    own = {key: value for key, value in said.items() if key not in ("max_time", "self_teaching")} | {"route": route}
+    warm_up = override(RECIPES["warm-up"](tasks, data), own)
+    learning = {**own, "self_teaching": {"confidence": min_confidence, **said.get("self_teaching", {})}}
+    improving = override(RECIPES["self-improve"](tasks, data), learning)
+
+    from ..create.filters import Filters
+    from ..create.pairs import Variation
+    from ..recipes.create import noise_levels
+    from ..recipes.improve import Plan
+    from ..recipes.improve import improve as run
+
+    variation = Variation(
+        per_image,
+        noise_levels(noise_level),
+        noise,
+        creation_steps,
+        guidance=guidance,
+        avoid=tuple(avoid or ()),
+        seed=warm_up.seed,
+    )
+    adapt = adapt_creation(warm_up, adapt_time) if adapt_time else None
+    plan = Plan(warm_up, improving, variation, adapt, rounds, captions, Filters(), time_limit)
+    folder = out or Path("runs") / f"improve-{'-'.join(tasks)}"
+    done = run(plan, folder, overwrite=overwrite, quiet=quiet)
+    for name, scores in done.scores.items():
+        log.info("%s: %s", name, ", ".join(f"{key} {value:.4f}" for key, value in scores.items()))
+    log.info("The best is %s, in %s. Next: denoisight predict PHOTOS --model %s -o out", done.best, done.model, folder)

@@ -1,0 +1,126 @@
+"""Images -> what a model says is in them, for all tasks at once, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..annotations import Annotation, Depth, Labels, Mask, Normals, Query, resize_image, stack
+from ..errors import UsageError, shortlist
+from ..predict.ensemble import agree
+from ..predict.model import Model, Options
+from ..predict.readout import head_outputs
+from ..tasks import Reading, Task
+
+Ways = Literal["readout", "denoise", "both"]
+NEED_WORDS = ("referring", "instruct")
+"""Tasks that answer to words of their own, and are asked only by name."""
+
+
+class Label(NamedTuple):
+    """An annotation and how sure it is of each pixel, in [0, 1]; None where the model cannot tell."""
+
+    annotation: Annotation
+    confidence: Float[Tensor, "h w"] | None
+
+
+@dataclass(frozen=True)
+class Annotating:
+    """How created images are annotated.
+
+    tasks: their names; () takes all that the model knows and that need no words. route: "readout" (one shared pass for
+    all), "denoise" (task by task), or "both", which are brought to agree; None takes for each task the first that the
+    model learnt. steps: of the denoise route (None: the model's own). ensemble: members of the denoise route, where
+    their kind can be merged.
+    """
+
+    tasks: tuple[str, ...] = ()
+    route: Ways | None = None
+    steps: int | None = None
+    ensemble: int = 1
+
+
+def routes(model: Model, how: Annotating) -> dict[str, tuple[str, ...]]:
+    """By which routes each task is asked. Raises `UsageError` where the model never learnt to answer so."""
+    names = how.tasks or tuple(name for name in _known(model, how.route) if name not in NEED_WORDS)
+    if not names:
+        by = f" by {'both routes' if how.route == 'both' else how.route}" if how.route else ""
+        raise UsageError(
+            f"Model {model.name!r} perceives nothing{by}; it learnt {shortlist(model.tasks) or 'no task'}."
+        )
+    chosen = {name: _routes(model, name, how.route) for name in names}
+    if how.route == "both" and (alone := [name for name in names if not can_agree(model.task(name)[0])]):
+        raise UsageError(f"Two answers cannot be merged for {', '.join(alone)}; name a single --route for these.")
+    return chosen
+
+
+def annotate(
+    model: Model, queries: Sequence[Query], how: Annotating, seed: int = 0, batch: int = 8
+) -> list[dict[str, Label]]:
+    """For each query a label of every task, at the image's size, on the CPU.
+
+    Features are read under the condition that the heads were trained in, in evaluation mode and without gradients.
+    Confidence is 1 - uncertainty: of the head, of an ensemble's spread, or of how far the two routes differ. A query's
+    text is what a task that needs words is asked for. Raises `UsageError` where the model lacks a task or a route.
+    """
+    chosen = routes(model, how)
+    model.parts.modules().eval()
+    answers: dict[str, list[list[Reading]]] = {name: [[] for _ in queries] for name in chosen}
+    if by_features := [name for name, ways in chosen.items() if "readout" in ways]:
+        for name, readings in _read(model, queries, by_features, batch).items():
+            for place, reading in zip(answers[name], readings, strict=True):
+                place.append(reading)
+    for name in [name for name, ways in chosen.items() if "denoise" in ways]:
+        members = how.ensemble if can_agree(model.task(name)[0]) else 1
+        options = Options(how.steps, members, route="denoise", seed=seed, batch=batch)
+        for place, made in zip(answers[name], model.stream(queries, name, options), strict=True):
+            place.append(Reading(made.annotation, made.uncertainty))
+    return [{name: _label(answers[name][i]) for name in chosen} for i in range(len(queries))]
+
+
+def can_agree(task: Task) -> bool:
+    """Whether several answers can be merged into one."""
+    return task.kind in (Depth, Normals, Mask) or (task.kind is Labels and bool(task.classes))
+
+
+def _known(model: Model, route: Ways | None) -> list[str]:
+    if route == "both":
+        return [name for name, task in model.reads.items() if name in model.denoises and can_agree(task)]
+    return list({"readout": model.reads, "denoise": model.denoises}.get(str(route), model.reads | model.denoises))
+
+
+def _routes(model: Model, name: str, route: Ways | None) -> tuple[str, ...]:
+    if route == "both":
+        return model.task(name, "readout")[1], model.task(name, "denoise")[1]
+    if route is None:
+        return ("readout",) if name in model.reads else (model.task(name)[1],)
+    return (model.task(name, route)[1],)
+
+
+@torch.no_grad()
+def _read(model: Model, queries: Sequence[Query], names: Sequence[str], batch: int) -> Mapping[str, list[Reading]]:
+    """One pass of the network for all tasks."""
+    done: dict[str, dict[int, Reading]] = {name: {} for name in names}
+    for places in model.groups(queries, model.parts.config.resolution, batch):
+        images = model.images([queries[i] for i in places], model.parts.config.resolution)
+        for name, outputs in head_outputs(model.parts, images, names).items():
+            annotation, uncertainty = model.reads[name].head.read(outputs, images)
+            for row, i in enumerate(places):
+                unsure = None if uncertainty is None else uncertainty[row].float().cpu()
+                done[name][i] = _fitted(Reading(annotation[row].to("cpu"), unsure), queries[i].size)
+    return {name: [found[i] for i in range(len(queries))] for name, found in done.items()}
+
+
+def _fitted(reading: Reading, size: tuple[int, int]) -> Reading:
+    unsure = None if reading.uncertainty is None else resize_image(reading.uncertainty[None], *size)[0]
+    return Reading(reading.annotation.resize(*size), unsure)
+
+
+def _label(readings: Sequence[Reading]) -> Label:
+    merged = agree(stack([reading.annotation for reading in readings])) if len(readings) > 1 else readings[0]
+    return Label(merged.annotation, None if merged.uncertainty is None else 1 - merged.uncertainty.clamp(0, 1))

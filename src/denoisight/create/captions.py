@@ -1,0 +1,102 @@
+"""What is said about an image that others like it are made from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..annotations import Labels, Sample
+from ..errors import DataError
+
+
+class Caption(NamedTuple):
+    """What is to be seen, "" where nobody says, and what is not."""
+
+    text: str
+    avoid: tuple[str, ...] = ()
+
+
+Captions = Callable[[Sample], Caption | str]
+"""A caption for a sample; of plain text what stands after ", not " is avoided: "a red box, not a sphere"."""
+
+LEAST = 0.02
+"""The share of the labelled pixels that a class must cover to be named."""
+MOST = 4
+"""So many classes are named."""
+
+
+def said(captions: Captions, sample: Sample) -> Caption:
+    """The caption of a sample, taken apart."""
+    caption = captions(sample)
+    if isinstance(caption, Caption):
+        return caption
+    text, *avoid = (part.strip() for part in re.split(r",\s*not\s+", caption))
+    return Caption(text, tuple(filter(None, avoid)))
+
+
+def own_text(sample: Sample) -> Caption:
+    """The words that the data set itself has for the picture."""
+    return Caption(sample.query.text.strip(), sample.query.avoid)
+
+
+def from_labels(sample: Sample) -> Caption:
+    """ "a photo of Sky, Road and Car": the classes that cover most pixels, largest first; "" without any."""
+    for truth in ("semantic", *sample.truths):
+        labels = sample.truths.get(truth)
+        if isinstance(labels, Labels) and labels.classes and labels.valid.any():
+            counts = labels.ids[labels.valid].bincount(minlength=len(labels.classes))
+            shares = (counts / counts.sum()).tolist()
+            ranked = sorted(range(len(shares)), key=lambda i: (-shares[i], i))
+            named = [i for i in ranked[:MOST] if shares[i] >= LEAST] or ranked[:1]
+            return Caption(f"a photo of {_listed([labels.classes[i] for i in named])}")
+    return Caption("")
+
+
+def caption_source(spec: str | Path | Captions) -> Captions:
+    """From what a user says: "text", "labels", a file of captions, or any function of a sample.
+
+    A file is CSV (key,caption) or JSON lines ({"key": ..., "text": ...}, or file_name in place of the key, whose stem
+    counts). Raises `DataError` for a file that is neither.
+    """
+    if callable(spec):
+        return spec
+    known: dict[str, Captions] = {"text": own_text, "labels": from_labels}
+    return known[str(spec)] if str(spec) in known else _FromFile(Path(spec))
+
+
+class _FromFile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.captions = _read(path)
+
+    def __call__(self, sample: Sample) -> str:
+        return self.captions.get(sample.key) or self.captions.get(Path(sample.key).name, "")
+
+    def __repr__(self) -> str:
+        return str(self.path)
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if path.suffix == ".csv":
+            return {row[0].strip(): row[1].strip() for row in csv.reader(lines) if row}
+        rows = [json.loads(line) for line in lines if line.strip()]
+        return {str(row["key"] if "key" in row else Path(row["file_name"]).stem): row["text"].strip() for row in rows}
+    except OSError as error:
+        raise DataError(
+            f"There are no captions at {str(path)!r} ({error.strerror}); give text, labels, or a .csv or .jsonl file."
+        ) from error
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, csv.Error) as error:
+        raise DataError(
+            f"{path} holds no captions ({type(error).__name__}: {error}); "
+            'write KEY,CAPTION lines (.csv) or {"key": ..., "text": ...} lines (.jsonl).'
+        ) from error
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,85 @@
+"""Who makes the shards: this process its slice, or a Ray cluster all of them. The bytes are the same."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.shards import ShardLine, reasons, write_manifest
+from ..errors import shortlist
+from ..runtime import optional, world
+from .pairs import Maker
+from .shards import Slices, write_shards
+
+log = logging.getLogger(__name__)
+
+
+def make_locally(
+    maker: Maker, folder: Path | str, shard_size: int = 100, worker: int | None = None, num_workers: int | None = None
+) -> list[ShardLine]:
+    """Make this worker's shards, by default those of its rank as torchrun or SLURM tell it; returns their lines.
+
+    What is finished stays, whatever happens, and is in the manifest unless the process is killed.
+    """
+    if worker is None or num_workers is None:
+        worker, num_workers = world()
+    slices = Slices.of(maker, shard_size)
+    shards = slices.share(worker, num_workers)
+    return _followed(write_shards(maker, folder, slices, shards), Path(folder), len(shards))
+
+
+def make_on_ray(
+    open_maker: Callable[[], Maker], folder: Path | str, shard_size: int = 100, num_workers: int = 2
+) -> list[ShardLine]:
+    """Make all shards by actors that hold a maker each, on the cluster at RAY_ADDRESS, or on this machine.
+
+    `open_maker` is called once in each actor, so the model and the source must be where the actors are.
+    Raises `MissingExtraError` without Ray.
+    """
+    ray, pools = optional("ray", "ray"), optional("ray.util.actor_pool", "ray")
+    begun = not ray.is_initialized()
+    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    try:
+        slices = Slices.of(open_maker(), shard_size)
+        actor = ray.remote(_Actor)
+        threads = torch.get_num_threads()
+        actors = [actor.remote(open_maker, str(folder), slices, threads) for _ in range(min(num_workers, len(slices)))]
+        made = pools.ActorPool(actors).map_unordered(lambda each, shard: each.write.remote(shard), range(len(slices)))
+        return _followed(map(ShardLine.model_validate, made), Path(folder), len(slices))
+    finally:
+        if begun:
+            ray.shutdown()
+
+
+class _Actor:
+    def __init__(self, open_maker: Callable[[], Maker], folder: str, slices: Slices, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.maker, self.folder, self.slices = open_maker(), folder, slices
+
+    def write(self, shard: int) -> dict[str, Any]:
+        (line,) = write_shards(self.maker, self.folder, self.slices, [shard])
+        return line.model_dump()
+
+
+def _followed(lines: Iterator[ShardLine], folder: Path, count: int) -> list[ShardLine]:
+    """The lines as they come, each told of; the manifest is written at the end, whatever ends it."""
+    done, begun = list[ShardLine](), time.monotonic()
+    try:
+        for line in lines:
+            done.append(line)
+            pace = (time.monotonic() - begun) / len(done)
+            lost = shortlist(f"{n} {reason}" for reason, n in reasons([line]).items())
+            log.info(
+                "shard %d/%d %s: %d pairs, %d dropped%s, ETA %.0f s",
+                *(len(done), count, line.name, line.pairs, len(line.dropped), f" ({lost})" if lost else ""),
+                pace * (count - len(done)),
+            )
+        return done
+    finally:
+        if done:
+            write_manifest(folder)

@@ -1,0 +1,188 @@
+"""Which created pairs are worth learning from: each is kept, masked in part, or dropped, with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..annotations import IGNORE, Annotation, Boxes, Depth, Labels, Mask, Normals, Sample, resize_image
+from ..data.readers import Reader
+from ..errors import UsageError
+from ..runtime import item_seed
+from .annotate import Label
+
+THUMB_PX = 16
+"""Images are compared as pictures of so many pixels a side."""
+COUNTED = 256
+"""Samples of the source, spread evenly, that class frequencies are taken from."""
+PRESENT = 0.01
+"""The share of the labelled pixels from which a class counts as being in a picture."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """When a pair is masked or dropped; 0 switches a filter off.
+
+    min_confidence: pixels less sure than this become invalid. min_valid: the share of pixels that must be valid in
+    every label. min_distance: the least root mean square distance of colours, both shrunk to 16x16, to the source and
+    to the images made of the same source before. min_contrast: the least standard deviation of colours. max_saturated:
+    the largest share of wholly black or white pixels (1 is off). empty: keep labels that mark nothing. balance: the
+    share of images that a class may stand in; pairs of more frequent ones alone are kept by chance, see `accepted`.
+    """
+
+    min_confidence: float = 0.0
+    min_valid: float = 0.3
+    min_distance: float = 0.02
+    min_contrast: float = 0.02
+    max_saturated: float = 0.8
+    empty: bool = False
+    balance: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value <= 1:
+                raise UsageError(f"{field.name} is {value}; give a share from 0 to 1.")
+
+
+class Verdict(NamedTuple):
+    """What becomes of a pair, and why."""
+
+    kind: Literal["keep", "mask", "drop"]
+    reason: str = ""
+
+
+class Judged(NamedTuple):
+    """A verdict with what is left of the truths, and what it rests on: by task the mean confidence (None where the
+    model cannot tell) and the share of valid pixels."""
+
+    verdict: Verdict
+    truths: dict[str, Annotation]
+    confidence: dict[str, float | None]
+    valid: dict[str, float]
+
+
+def judge(
+    image: Float[Tensor, "3 h w"],
+    labels: Mapping[str, Label],
+    source: Float[Tensor, "3 h2 w2"] | None,
+    siblings: Sequence[Float[Tensor, "3 _ _"]],
+    how: Filters,
+    *,
+    names: Mapping[str, str],
+    voted: bool = False,
+) -> Judged:
+    """The verdict on one created image: of the image itself, of its likeness to others, of its labels, in this order.
+
+    `names` tells which truth a task's label is; `voted` that unsureness is the disagreement of two routes.
+    """
+    sure = {task: None if c is None else round(float(c.mean()), 4) for task, (_, c) in labels.items()}
+    masked = {task: _mask(label, how.min_confidence) for task, label in labels.items()}
+    valid = {task: round(_valid(a), 4) for task, a in masked.items()}
+    truths = {names[task]: annotation for task, annotation in masked.items()}
+    doubt = "disagreement" if voted else "low confidence"
+
+    def judged(kind: Literal["keep", "mask", "drop"], reason: str = "") -> Judged:
+        return Judged(Verdict(kind, reason), truths, sure, valid)
+
+    if float(image.std(dim=(1, 2)).max()) < how.min_contrast:
+        return judged("drop", "blank")
+    if how.max_saturated < 1 and _saturated(image) > how.max_saturated:
+        return judged("drop", "saturated")
+    if source is not None and distance(image, source) < how.min_distance:
+        return judged("drop", "near copy of its source")
+    if any(distance(image, other) < how.min_distance for other in siblings):
+        return judged("drop", "near copy of another")
+    for task, annotation in masked.items():
+        if valid[task] < how.min_valid:
+            return judged("drop", f"{doubt} in {task}")
+        if not how.empty and is_empty(annotation):
+            return judged("drop", f"nothing in {task}")
+    lost = [task for task, label in labels.items() if valid[task] < round(_valid(label.annotation), 4)]
+    return judged("mask", f"{doubt} in {', '.join(lost)}") if lost else judged("keep")
+
+
+def distance(image: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h2 w2"]) -> float:
+    """The root mean square distance of colours in [0, 1], both shrunk to 16x16: what differs to the naked eye from
+    afar, whatever the model."""
+    small, beside = (resize_image(each.float(), THUMB_PX, THUMB_PX) for each in (image, other))
+    return float((small - beside).square().mean().sqrt())
+
+
+def is_empty(annotation: Annotation) -> bool:
+    """Whether a label marks nothing: no box, no thing, nothing inside a mask."""
+    match annotation:
+        case Boxes():
+            return not bool(annotation.valid.any())
+        case Mask():
+            return not bool((annotation.inside & annotation.valid).any())
+        case Labels(classes=()):
+            return not bool(((annotation.ids > 0) & annotation.valid).any())
+    return False
+
+
+def class_frequencies(source: Reader) -> dict[str, float]:
+    """The share of pictures that each semantic class stands in, in up to 256 samples spread evenly over the source.
+
+    Raises `UsageError` for a source without classes.
+    """
+    if not source.classes:
+        raise UsageError("The source names no classes, which --balance weighs; leave it out, or give semantic labels.")
+    count = min(len(source), COUNTED)
+    seen = [classes_in(source[i * len(source) // count]) for i in range(count)]
+    return {name: sum(name in found for found in seen) / count for name in source.classes}
+
+
+def classes_in(sample: Sample) -> set[str]:
+    """The semantic classes that cover a share of the labelled pixels worth naming."""
+    labels = sample.truths.get("semantic")
+    if not isinstance(labels, Labels) or not labels.valid.any():
+        return set()
+    counts = labels.ids[labels.valid].bincount(minlength=len(labels.classes))
+    return {labels.classes[i] for i, n in enumerate(counts.tolist()) if n >= PRESENT * int(counts.sum())}
+
+
+def accepted(sample: Sample, seed: int, frequencies: Mapping[str, float], balance: float) -> bool:
+    """Whether a pair is let through to balance classes, decided by its own seed so that no other pair must be known.
+
+    The chance is the largest over its classes of min(1, sqrt(balance / frequency)), the repeat factor of LVIS (Gupta et
+    al., CVPR 2019, section 5) for thinning out: whatever holds a rare class always passes.
+    """
+    found = [frequencies.get(name, 0.0) for name in classes_in(sample)]
+    chance = max(((balance / f) ** 0.5 if f > balance else 1.0 for f in found), default=1.0)
+    return item_seed(seed, "balance") / 2**63 < chance
+
+
+def _mask(label: Label, least: float) -> Annotation:
+    annotation, confidence = label
+    if confidence is None or least == 0 or isinstance(annotation, Boxes):
+        return annotation
+    sure = confidence >= least
+    match annotation:
+        case Depth():
+            return replace(annotation, values=torch.where(sure, annotation.values, 0.0), valid=annotation.valid & sure)
+        case Normals():
+            return replace(
+                annotation, vectors=torch.where(sure, annotation.vectors, 0.0), valid=annotation.valid & sure
+            )
+        case Labels():
+            return replace(annotation, ids=torch.where(sure, annotation.ids, IGNORE))
+        case Mask():
+            return replace(annotation, valid=annotation.valid & sure)
+    return annotation
+
+
+def _valid(annotation: Annotation) -> float:
+    """The share of valid pixels; boxes are of the whole picture."""
+    return 1.0 if isinstance(annotation, Boxes) else float(annotation.valid.float().mean())  # type: ignore[attr-defined]
+
+
+def _saturated(image: Float[Tensor, "3 h w"]) -> float:
+    """The share of pixels that are wholly black or white, give or take one of 255."""
+    ends: Bool[Tensor, "h w"] = (image >= 254 / 255).all(0) | (image <= 1 / 255).all(0)
+    return float(ends.float().mean())

@@ -1,0 +1,324 @@
+"""Labelled (or only captioned) images -> labelled images that did not exist (Zheng et al., ICLR 2025, Diff-2-in-1)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..annotations import Query, Sample
+from ..data.readers import Reader
+from ..diffusion.samplers import SAMPLERS
+from ..errors import DataError, UsageError, pick
+from ..predict.model import Model
+from ..runtime import item_seed, versions
+from .annotate import Annotating, Label, annotate, routes
+from .captions import Captions, caption_source, said
+from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge
+from .synthesize import INVERSION, STRATEGIES, require_creation, synthesize
+
+LEVEL_STEP = 0.05
+"""Drawn noise levels are multiples of this, so that images of one level share network passes."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How images are varied.
+
+    per_image: how many are made of each. noise_level: (lowest, highest) in (0, 1]; where they differ each image's own
+    is drawn from the multiples of 0.05 between them. noise: a name of `STRATEGIES`. steps: denoising steps, all below
+    the noise level. guidance: the weight of the words, away from what is avoided or from the empty prompt (None: 1 with
+    something to avoid, else 0, as in the paper). avoid: what all images are kept away from, unless their captions say.
+    seed: with an image's key it fixes all that is drawn. res: longest side in pixels, 0 for the image's own (None: the
+    model's). batch: images in one network pass.
+    """
+
+    per_image: int = 4
+    noise_level: tuple[float, float] = (0.6, 0.6)
+    noise: str = "gaussian"
+    steps: int = 25
+    sampler: str = "ddim"
+    guidance: float | None = None
+    avoid: tuple[str, ...] = ()
+    seed: int = 0
+    res: int | None = None
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("per_image", "steps", "batch"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        if self.guidance is not None and not self.guidance >= 0:
+            raise UsageError(f"guidance is {self.guidance}; give 0 for none, or more.")
+        if self.res is not None and self.res < 0:
+            raise UsageError(f"res is {self.res}; give a number of pixels, or 0 for the image's own size.")
+        low, high = self.noise_level
+        if not 0 < low <= high <= 1:
+            raise UsageError(f"The noise level is {low:g} to {high:g}; give one above 0 and at most 1, or LOW:HIGH.")
+        if not self.levels:
+            raise UsageError(f"Between the noise levels {low:g} and {high:g} lies no multiple of {LEVEL_STEP:g}.")
+        pick(dict.fromkeys(STRATEGIES), self.noise, "noise")
+        pick(SAMPLERS, self.sampler, "sampler")
+        if (
+            self.noise == INVERSION
+            and self.per_image > 1
+            and low == high
+            and self.sampler in ("ddim", "euler", "dpmpp-2m")
+        ):
+            raise UsageError(
+                "Inversion draws no noise, so the images made of one would be alike; "
+                "take 1 per image, a range of noise levels, or a sampler that draws noise (ddpm)."
+            )
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The noise levels that an image may get."""
+        low, high = self.noise_level
+        if low == high:
+            return (low,)
+        every = (round(LEVEL_STEP * k, 2) for k in range(1, round(1 / LEVEL_STEP) + 1))
+        return tuple(level for level in every if low <= level <= high)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Captions alone as a source: samples of a size (height, width) without a picture."""
+
+    captions: tuple[str, ...]
+    size: tuple[int, int]
+    name = "captions"
+    truths = ()
+    classes = ()
+    notes = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(f"{index:06d}" for index in range(1, len(self.captions) + 1))
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, i: int) -> Sample:
+        return Sample(Query(torch.zeros(3, *self.size), self.captions[i], f"{i + 1:06d}"))
+
+
+class Made(NamedTuple):
+    """What became of one item: the pair, labels masked as the verdict says, and its provenance."""
+
+    number: int
+    sample: Sample
+    verdict: Verdict
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """An image to be made."""
+
+    number: int
+    key: str
+    source: Float[Tensor, "3 h w"] | None
+    source_key: str
+    size: tuple[int, int]
+    level: float
+    text: str
+    avoid: tuple[str, ...]
+    guidance: float
+    seed: int
+
+
+OWN_WAY, MILD = Annotating(), Filters()
+
+
+class Maker:
+    """Makes labelled pairs of a source: a pure function of the source's samples, the model and the settings.
+
+    Raises `UsageError` for a model that never learnt to create, or lacks a task or a route.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        source: Reader,
+        variation: Variation,
+        annotating: Annotating = OWN_WAY,
+        filters: Filters = MILD,
+        captions: str | Captions = "text",
+    ) -> None:
+        require_creation(model)
+        self.model, self.source = model, source
+        self.variation, self.annotating, self.filters = variation, annotating, filters
+        self.captions = caption_source(captions)
+        self.said_by = captions if isinstance(captions, str) else getattr(captions, "__name__", "function")
+        self.tasks = {name: model.task(name)[0] for name in routes(model, annotating)}
+        if asked := [name for name, task in self.tasks.items() if "{text}" in task.prompt]:
+            raise UsageError(f"{asked[0]!r} answers to words of its own, which created images have not; leave it out.")
+        if isinstance(source, Words) and (variation.noise_level != (1.0, 1.0) or variation.noise == INVERSION):
+            raise UsageError("Only images can be noised in part; give --data, or leave the noise level at 1.")
+        self.frequencies = class_frequencies(source) if filters.balance else {}
+        if filters.min_confidence and not self._can_doubt():
+            raise UsageError(
+                "Nothing tells how sure these labels are, which --min-confidence asks for; "
+                "take --route both, or an --ensemble of 2 or more."
+            )
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that the pairs' bytes hang on, but for the versions of libraries."""
+        like = next(self.model.parts.backbone.parameters())
+        keys = hashlib.sha256("\n".join(self.source.keys).encode()).hexdigest()[:16]
+        told = {
+            "model": self.model.name,
+            "weights": self.model.weights_hash[:16],
+            "data": {"reader": self.source.name, "samples": len(self.source), "keys": keys},
+            "captions": self.said_by,
+            "variation": asdict(self.variation),
+            "annotating": asdict(self.annotating),
+            "filters": asdict(self.filters),
+            "dtype": str(like.dtype).removeprefix("torch."),
+            "device": like.device.type,
+            "threads": torch.get_num_threads(),
+        }
+        return json.loads(json.dumps(told))
+
+    def make(self, sources: Sequence[int]) -> Iterator[Made]:
+        """What becomes of the images made of these samples, `per_image` of each, in their order.
+
+        Batches are cut among these alone, so the same sources give the same bits. Raises `DataError` for a source that
+        cannot be read, `UsageError` for a caption that is too long.
+        """
+        items = [item for index in sources for item in self._items(index)]
+        wanted = [item for item in items if item.text]
+        self.model.parts.backbone.text.check([words for item in wanted for words in (item.text, *item.avoid)])
+        images = self._images(wanted)
+        labels = self._labels(wanted, images)
+        kept: dict[str, list[Tensor]] = defaultdict(list)
+        for item in items:
+            if item.key not in images:
+                yield Made(
+                    item.number, self._sample(item, torch.zeros(3, *item.size), {}), NO_CAPTION, self._facts(item)
+                )
+                continue
+            image, siblings = images[item.key], kept[item.source_key]
+            judged = self._judge(item, image, labels[item.key], siblings)
+            if judged.verdict.kind != "drop":
+                siblings.append(image)
+            made = self._sample(item, image, judged.truths)
+            yield Made(item.number, made, judged.verdict, self._facts(item, judged))
+
+    def keys(self, index: int) -> list[str]:
+        """The keys of the images made of one sample: those of one picture share what stands before the #."""
+        return [f"{self.source.keys[index]}#{turn}" for turn in range(1, self.variation.per_image + 1)]
+
+    def _items(self, index: int) -> Iterator[_Item]:
+        how, backbone = self.variation, self.model.parts.backbone
+        sample = self.source[index]
+        text, avoid = said(self.captions, sample)
+        avoid = avoid or how.avoid
+        longest = self.model.parts.config.resolution if how.res is None else how.res
+        size = backbone.fitting_size(*sample.size, longest)
+        source = None if isinstance(self.source, Words) else backbone.fit(sample.image, longest)
+        weight = float(bool(avoid)) if how.guidance is None else how.guidance
+        for turn, key in enumerate(self.keys(index)):
+            level = how.levels[item_seed(how.seed, key, 1) % len(how.levels)]
+            number, seed = index * how.per_image + turn, item_seed(how.seed, key)
+            yield _Item(number, key, source, sample.key, size, level, text, avoid, weight, seed)
+
+    def _images(self, items: Sequence[_Item]) -> dict[str, Tensor]:
+        """By key, of 256 levels, as they will be stored and seen by whoever learns from them."""
+        how, backbone, made = self.variation, self.model.parts.backbone, dict[str, Tensor]()
+        walking = self.model.parts.config.walk(how.sampler)
+        for group in _grouped(items, how.batch):
+            sources = [item.source for item in group if item.source is not None]
+            images = synthesize(
+                backbone,
+                [item.text for item in group],
+                [item.seed for item in group],
+                steps=how.steps,
+                sampler=how.sampler,
+                guidance=[item.guidance for item in group],
+                avoid=[item.avoid for item in group],
+                images=torch.stack(sources) if sources else None,
+                size=group[0].size,
+                noise_level=group[0].level,
+                noise=how.noise,
+                **walking,
+            ).cpu()
+            made |= {item.key: (image * 255).round() / 255 for item, image in zip(group, images, strict=True)}
+        return made
+
+    def _labels(self, items: Sequence[_Item], images: Mapping[str, Tensor]) -> dict[str, dict[str, Label]]:
+        queries = [Query(images[item.key], item.text, item.key) for item in items]
+        found = annotate(self.model, queries, self.annotating, self.variation.seed, self.variation.batch)
+        return {item.key: labels for item, labels in zip(items, found, strict=True)}
+
+    def _judge(self, item: _Item, image: Tensor, labels: Mapping[str, Label], siblings: Sequence[Tensor]) -> Judged:
+        names = {name: task.truth for name, task in self.tasks.items()}
+        voted = self.annotating.route == "both"
+        judged = judge(image, labels, item.source, siblings, self.filters, names=names, voted=voted)
+        if judged.verdict.kind != "drop" and self.filters.balance:
+            sample = self._sample(item, image, judged.truths)
+            if not accepted(sample, item.seed, self.frequencies, self.filters.balance):
+                return judged._replace(verdict=Verdict("drop", "frequent classes alone"))
+        return judged
+
+    def _sample(self, item: _Item, image: Tensor, truths: Mapping[str, Any]) -> Sample:
+        return Sample(Query(image, item.text, item.key), truths)
+
+    def _facts(self, item: _Item, judged: Judged | None = None) -> dict[str, Any]:
+        how = self.variation
+        facts: dict[str, Any] = {
+            "key": item.key,
+            "text": item.text,
+            "source": item.source_key,
+            "data": self.source.name,
+            "noise_level": item.level,
+            "noise": how.noise,
+            "steps": how.steps,
+            "sampler": how.sampler,
+            "seed": item.seed,
+            "guidance": item.guidance,
+            "avoid": list(item.avoid),
+            "model": self.model.name,
+            "weights": self.model.weights_hash[:16],
+            "route": self.annotating.route or "own",
+            "versions": versions(),
+        }
+        if judged:
+            facts |= {"verdict": judged.verdict.kind, "reason": judged.verdict.reason}
+            facts |= {"confidence": judged.confidence, "valid": judged.valid}
+        return facts
+
+    def _can_doubt(self) -> bool:
+        chosen = routes(self.model, self.annotating)
+        reads = any("readout" in ways for ways in chosen.values())
+        return reads or self.annotating.ensemble > 1
+
+
+NO_CAPTION = Verdict("drop", "no caption")
+
+
+def _grouped(items: Sequence[_Item], batch: int) -> Iterator[list[_Item]]:
+    """Items of one size and level, at most `batch` together."""
+    alike: dict[tuple[tuple[int, int], float], list[_Item]] = defaultdict(list)
+    for item in items:
+        alike[item.size, item.level].append(item)
+    for group in alike.values():
+        yield from (group[i : i + batch] for i in range(0, len(group), batch))
+
+
+def check_captions(maker: Maker, index: int = 0) -> None:
+    """Raises `DataError` where the first sample has no caption: then hardly any will."""
+    sample = maker.source[index]
+    if not said(maker.captions, sample).text:
+        raise DataError(
+            f"{sample.key!r} has no caption by {maker.said_by!r}; give --captions labels, or a .csv or .jsonl FILE."
+        )

@@ -1,0 +1,80 @@
+"""Shards of created pairs, as `create` writes them: see `data/shards.py` for what lies where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError
+from ..archive import Member, members
+from ..arrays import ARRAY_SUFFIXES
+from ..images import IMAGE_SUFFIXES
+from ..info import read_info
+from ..problem import bad_file
+from ..shards import MANIFEST, read_lines
+from .folder import FolderReader, read_items
+from .layout import TRUTH_NAMES, Index, Item, TruthFile, exacter
+
+KINDS = {*IMAGE_SUFFIXES, *ARRAY_SUFFIXES, ".json"}
+
+
+def is_shards(root: Path) -> bool:
+    archives = list(root.glob("*.tar"))
+    return any(path.with_suffix(".json").is_file() for path in archives) or bool(
+        archives and (root / MANIFEST).is_file()
+    )
+
+
+def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderReader:
+    """The pairs of all finished shards; a sample's bytes are read when it is asked for.
+
+    Raises `DataError` for an archive that is missing, cut short, or holds what is no pair.
+    """
+    lines = read_lines(root)
+    if not lines:
+        raise DataError(f"No shard in {root} is finished; run the command that makes them again.")
+    if broken := [line.name for line in lines if not line.is_whole(root)]:
+        raise bad_file(root / broken[0], "damaged file", "is missing or cut short", "run what made it again")
+    items = tuple(item for line in lines for item in _items(root / line.name))
+    unfinished = len(list(root.glob("*.tar"))) - len(lines)
+    notes = (f"Left out {unfinished} shards that are not finished.",) if unfinished else ()
+    return read_items(root, {"": Index(items, notes)}, split, truths, "shards", read_info(root))
+
+
+def provenance(root: Path) -> dict[str, dict[str, Any]]:
+    """Where each pair of the finished shards is from, by key: the content of its own JSON."""
+    every = (member for line in read_lines(root) for member in members(root / line.name))
+    told = (_read(member) for member in every if member.suffix == ".json" and member.name.count(".") == 1)
+    return {pair["key"]: pair for pair in told}
+
+
+def _items(archive: Path) -> list[Item]:
+    by_number: dict[str, dict[str, list[Member]]] = {}
+    for member in members(archive):
+        number, _, ending = member.name.partition(".")
+        by_number.setdefault(number, {}).setdefault(ending.partition(".")[0], []).append(member)
+    return [_item(found) for found in by_number.values()]
+
+
+def _item(found: dict[str, list[Member]]) -> Item:
+    """A pair from its members by ending: "rgb", "json", and truths."""
+    if "rgb" not in found or "json" not in found:
+        first = next(iter(found.values()))[0]
+        raise bad_file(first, "missing file", "has no picture or no description beside it", "make the shard again")
+    told = _read(found["json"][0])
+    truths: dict[str, TruthFile] = {}
+    for ending, files in found.items():
+        for file in files:
+            if (truth := TRUTH_NAMES.get(ending)) and file.suffix in KINDS:
+                truths[truth] = exacter(truths.get(truth), TruthFile(file))
+    return Item(told["key"], found["rgb"][0], truths, told.get("text", ""), told.get("phrases", {}))
+
+
+def _read(member: Member) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(member.read_text())
+        return {**content, "key": str(content["key"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise bad_file(member, "damaged file", f"describes no pair ({error!r})", "make the shard again") from error

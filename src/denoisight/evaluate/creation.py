@@ -1,0 +1,294 @@
+"""How good created labelled images are: their set beside a set of real ones, and beside what the creator learnt from.
+
+Images are read once, in batches, and forgotten; features and shares of labels stay. Rows are in the order of sorted
+keys, so that results do not hang on the order of a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan, nan
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..annotations import Sample
+from ..data.readers import Reader
+from ..errors import UsageError
+from ..metrics.diversity import across, pair_distances, within
+from ..metrics.images import FEW, fid, kid
+from ..metrics.intervals import bootstrap, jackknife
+from ..metrics.neighbours import density_coverage, nearest, precision_recall
+from ..metrics.tally import percentiles
+from .creation_results import Copies, Diversity, Images, InFeatures, LabelStatistic, Pair, Scores
+from .features import Features, check_names
+from .protocols import list_hash
+from .results import Score
+from .run import Progress
+from .statistics import Statistic, known, mean_shares, shares_of
+
+DIVERSITY_IMAGES = 500
+"""How many images of a set their pairs are measured of, at most."""
+PAIRS = 16
+"""How many of the nearest pairs are named."""
+CLOSEST = 0.05
+"""The share of real images that are called close to the training images, those that are closest."""
+MANIFOLD_K, COVERAGE_K = 3, 5
+"""The neighbour that gives a ball its size: for precision and recall (Kynkäänniemi), density and coverage (Naeem)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is kept of a set: by features' names vectors, and of some images grids; by statistics' names shares."""
+
+    name: str
+    keys: tuple[str, ...]
+    sizes: Mapping[str, int]
+    vectors: Mapping[str, Float[Tensor, "n d"]]
+    grids: Mapping[str, Float[Tensor, "m e"]]
+    sources: Int64[Tensor, " m"]
+    """What the images with a grid came from, by number."""
+    shares: Mapping[str, Float[Tensor, "n b"]]
+
+    def images(self) -> Images:
+        return Images(name=self.name, num_images=len(self.keys), list_hash=list_hash(self.keys), sizes=dict(self.sizes))
+
+    def spread(self, count: int) -> Int64[Tensor, " n"]:
+        """The rows of so many images, or of all: those whose keys hash lowest."""
+        ranked = sorted(range(len(self.keys)), key=lambda i: _hash(self.keys[i]))
+        return torch.tensor(sorted(ranked[:count]))
+
+
+def source_of(sample: Sample) -> str:
+    """What a created image came from: the image whose name its key begins with, as in NAME#2, else its caption."""
+    name, sign, _ = sample.key.partition("#")
+    return name if sign else sample.query.text or sample.key
+
+
+def observe(
+    reader: Reader,
+    features: Sequence[Features],
+    statistics: Sequence[Statistic] = (),
+    *,
+    source: Callable[[Sample], str] = source_of,
+    batch: int = 16,
+    progress: Progress = iter,
+) -> Observed:
+    """Read every image once. Pictures are rounded to 8 bits, as files are. Raises `UsageError` for fewer than two."""
+    check_names(features)
+    if len(reader) < 2:
+        raise UsageError(f"{reader.name} has {len(reader)} images, but a set to judge needs two; give more.")
+    keys = list(reader.keys)
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    sizes: Counter[str] = Counter()
+    vectors: dict[str, list[Tensor]] = {one.name: [] for one in features}
+    shares: dict[str, list[Tensor]] = {each.name: [] for each in statistics}
+    grids = _Grids(DIVERSITY_IMAGES)
+    for chunk in progress([order[i : i + batch] for i in range(0, len(order), batch)]):
+        samples = [reader[i] for i in chunk]
+        sizes.update(f"{sample.size[1]}x{sample.size[0]}" for sample in samples)
+        images = [(sample.image.clamp(0, 1) * 255).round() / 255 for sample in samples]
+        seen = {one.name: one.see(images) for one in features}
+        for name, (found, _) in seen.items():
+            vectors[name].append(found.float())
+        maps = {name: found.grids.half() for name, found in seen.items() if found.grids is not None}
+        for row, sample in enumerate(samples):
+            grids.add(source(sample), {name: rows[row].clone() for name, rows in maps.items()})
+            for each in statistics:
+                shares[each.name].append(shares_of(each, sample))
+    kept, sources = grids.stacked()
+    return Observed(
+        reader.name,
+        tuple(keys[i] for i in order),
+        dict(sorted(sizes.items())),
+        {name: torch.cat(rows) for name, rows in vectors.items()},
+        kept,
+        sources,
+        {name: torch.stack(rows) for name, rows in shares.items()},
+    )
+
+
+def compare_features(
+    one: Features, created: Observed, real: Observed, train: Observed | None = None, seed: int = 0
+) -> InFeatures:
+    """All numbers in one network's features."""
+    made, true = created.vectors[one.name], real.vectors[one.name]
+    some = None if train is None else train.spread(len(created.keys))
+    reference = None if train is None else distances(train.vectors[one.name][some], true, seed)
+    return InFeatures(
+        features=one.name,
+        weights=one.weights,
+        width=made.shape[1],
+        created=distances(made, true, seed),
+        train=reference,
+        num_train=None if some is None else len(some),
+        copies=None if train is None else copies(one.name, created, real, train, seed)[0],
+        diversity=diversity(one.name, created, real, seed) if one.name in created.grids else None,
+    )
+
+
+def distances(made: Float[Tensor, "n d"], real: Float[Tensor, "m e"], seed: int = 0) -> Scores:
+    """`METRICS` of a set against the real images, with 95 % intervals: of FID and KID by leaving out a twentieth of the
+    images in turn, of the others by bootstrap over the images that are counted, the other set being given.
+
+    None where there are too few images for a neighbour.
+    """
+    scores: Scores = {}
+    for name, measure in (("fid", fid), ("kid", kid)):
+        value = measure(made, real)
+        low, high = jackknife(measure, made, real, value=value, seed=seed)
+        scores[name] = Score.of(value, max(low, 0.0) if name == "fid" else low, high)
+    few = min(len(made), len(real))
+    none = made.new_zeros(0)
+    counted = [
+        *(precision_recall(made, real, MANIFOLD_K) if few > MANIFOLD_K else (none, none)),
+        *(density_coverage(made, real, COVERAGE_K) if few > COVERAGE_K else (none, none)),
+    ]
+    for name, hits in zip(("precision", "recall", "density", "coverage"), counted, strict=True):
+        scores[name] = _mean(hits.double(), seed)
+    return scores
+
+
+def copies(
+    name: str, created: Observed, real: Observed, train: Observed, seed: int = 0
+) -> tuple[Copies, Mapping[str, Pair]]:
+    """How near created images come to training images, and each one's nearest, by key."""
+    among = train.vectors[name]
+    of_real = nearest(real.vectors[name], among)[0]
+    held_out = float(of_real.median())
+    distance, index = nearest(created.vectors[name], among)
+    ratios = distance / held_out if held_out > 0 else torch.full_like(distance, nan)
+    pairs = [
+        Pair(key=key, nearest=train.keys[i], ratio=None if isnan(ratio) else ratio)
+        for key, i, ratio in zip(created.keys, index.tolist(), ratios.tolist(), strict=True)
+    ]
+    low, high = bootstrap(ratios, lambda drawn: drawn.median(1).values, seed=seed)
+    score = Score.of(float(ratios.median()), low, high)
+    first = [pairs[i] for i in distance.argsort(stable=True)[:PAIRS].tolist()]
+    close = _mean((distance < of_real.quantile(CLOSEST)).double(), seed)
+    return Copies(held_out=held_out, ratio=score, close=close, nearest=tuple(first)), {pair.key: pair for pair in pairs}
+
+
+def diversity(name: str, created: Observed, real: Observed, seed: int = 0) -> Diversity:
+    """Distances between created images of one source and of different ones, and between real images, each of which is
+    a source of its own. Intervals by bootstrap over sources."""
+    apart = pair_distances(created.grids[name])
+    true = pair_distances(real.grids[name])
+    return Diversity(
+        created_within=_mean(within(apart, created.sources), seed),
+        created_across=_across(apart, created.sources, seed),
+        real=_across(true, torch.arange(len(true)), seed),
+        num_created=len(apart),
+        num_sources=len(created.sources.unique()),
+        num_real=len(true),
+    )
+
+
+def compare_labels(
+    statistic: Statistic, created: Observed, real: Observed, train: Observed | None = None, seed: int = 0
+) -> LabelStatistic:
+    """How far the labels of the sets lie apart in one property; intervals by leaving out a twentieth in turn."""
+    train = train if train and statistic.name in train.shares else None
+    sets = {"created": created, "real": real, **({} if train is None else {"train": train})}
+    shares = {name: one.shares[statistic.name] for name, one in sets.items()}
+
+    def apart(name: str) -> Scores:
+        one, other = known(shares[name]), known(shares["real"])
+        ways = {"js": statistic.js} | ({} if statistic.edges is None else {"wasserstein": statistic.wasserstein})
+        return {way: _distance(measure, one, other, seed) for way, measure in ways.items()}
+
+    return LabelStatistic(
+        name=statistic.name,
+        truth=statistic.truth,
+        unit=statistic.unit,
+        bins=statistic.bins,
+        shares={name: mean_shares(rows) for name, rows in shares.items()},
+        created=apart("created"),
+        train=None if train is None else apart("train"),
+    )
+
+
+def warnings(created: Observed, real: Observed, train: Observed | None = None) -> list[str]:
+    """What a reader of the numbers must know about the sets."""
+    notes = []
+    few = min(len(created.keys), len(real.keys))
+    if few < FEW:
+        notes.append(
+            f"Too few images for comparisons: n < {FEW} ({len(created.keys)} created, {len(real.keys)} real). FID and "
+            "KID of these sets may be held against each other within this table, not against other sets'."
+        )
+    if few <= COVERAGE_K:
+        notes.append(
+            f"Precision and recall need {MANIFOLD_K + 1} images in each set, density and coverage {COVERAGE_K + 1}."
+        )
+    if set(created.sizes) != set(real.sizes):
+        sizes = " and ".join(f"{', '.join(list(one.sizes)[:3])} ({one.name})" for one in (created, real))
+        notes.append(f"The sets' image sizes differ: {sizes}; a part of every distance may be that.")
+    if train is not None:
+        for name, vectors in train.vectors.items():
+            if not float(nearest(real.vectors[name], vectors)[0].median()) > 0:
+                notes.append("Most of the real images are training images: how new created ones are cannot be told.")
+    return list(dict.fromkeys(notes))
+
+
+@dataclass
+class _Grids:
+    """Grids of the first sources by a hash of their names, all images of each, as many as fit into `most` images."""
+
+    most: int
+    rows: dict[str, list[dict[str, Tensor]]] = field(default_factory=dict)
+    count: int = 0
+    beyond: bytes = b"\xff" * 65
+    """Sources whose hash is not below this one did not fit."""
+
+    def add(self, source: str, row: dict[str, Tensor]) -> None:
+        if not row or _hash(source) >= self.beyond:
+            return
+        self.rows.setdefault(source, []).append(row)
+        self.count += 1
+        while self.count > self.most and len(self.rows) > 1:
+            last = max(self.rows, key=_hash)
+            self.beyond = _hash(last)
+            self.count -= len(self.rows.pop(last))
+
+    def stacked(self) -> tuple[dict[str, Tensor], Int64[Tensor, " m"]]:
+        ordered = sorted(self.rows, key=_hash)
+        rows = [row for source in ordered for row in self.rows[source]]
+        numbers = [number for number, source in enumerate(ordered) for _ in self.rows[source]]
+        names = rows[0] if rows else {}
+        return {name: torch.stack([row[name] for row in rows]).float() for name in names}, torch.tensor(
+            numbers, dtype=torch.int64
+        )
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode()).digest()
+
+
+def _mean(values: Float[Tensor, " n"], seed: int) -> Score:
+    """NaN, which becomes None, where there are no values."""
+    return Score.of(float(values.mean()), *bootstrap(values, seed=seed))
+
+
+def _across(distances: Float[Tensor, "n n"], sources: Int64[Tensor, " n"], seed: int) -> Score:
+    """Whole sources are drawn, since images of one are alike."""
+    _, numbers = sources.unique(return_inverse=True)
+    count = int(numbers.max()) + 1
+    draws = torch.randint(count, (200, count), generator=torch.Generator().manual_seed(seed))
+    times = torch.zeros(200, count, dtype=torch.float64).scatter_add_(1, draws, torch.ones_like(draws).double())
+    low, high = percentiles(across(distances, sources, times[:, numbers]))
+    return Score.of(float(across(distances, sources)), low, high)
+
+
+def _distance(
+    measure: Callable[[Tensor, Tensor], float], one: Float[Tensor, "n b"], other: Float[Tensor, "m b"], seed: int
+) -> Score:
+    if not len(one) or not len(other):
+        return Score.of(nan, nan, nan)
+    value = measure(one, other)
+    low, high = jackknife(measure, one, other, value=value, seed=seed)
+    return Score.of(value, max(low, 0.0), high)

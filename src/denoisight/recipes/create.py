@@ -1,0 +1,128 @@
+"""A call of `denoisight create` for labelled images: what was asked for -> a maker, an engine, a sheet."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from ..create.annotate import Annotating, Ways
+from ..create.engines import make_locally, make_on_ray
+from ..create.filters import Filters
+from ..create.folder import pairs_folder
+from ..create.pairs import Maker, Variation, Words, check_captions
+from ..create.sheet import write_pairs_sheet
+from ..data.open import open_data
+from ..data.paired import written
+from ..data.readers import Reader
+from ..data.shards import read_lines, reasons
+from ..errors import DataError, UsageError, shortlist
+from ..predict.load import load
+from ..predict.model import Model
+from ..runtime import world
+
+log = logging.getLogger(__name__)
+
+LEVEL = 0.6
+"""The noise level of Diff-2-in-1's released code."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for, in plain values, so that it can be sent to other machines."""
+
+    model: str
+    device: str = "auto"
+    precision: str = "fp32"
+    allow_pickle: bool = False
+    data: str = ""
+    split: str = "train"
+    words: tuple[str, ...] = ()
+    num: int = 1
+    per_image: int = 4
+    noise_level: str = ""
+    noise: str = "gaussian"
+    captions: str = "text"
+    avoid: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    route: Ways | None = None
+    ensemble: int = 1
+    min_confidence: float = 0.0
+    balance: float = 0.0
+    steps: int | None = None
+    sampler: str = "ddim"
+    guidance: float | None = None
+    negative: str = ""
+    res: int | None = None
+    seed: int = 0
+    batch: int = 16
+
+    def source(self, model: Model) -> Reader:
+        if self.data:
+            return open_data(self.data, self.split)
+        side = self.res or model.parts.config.resolution
+        return Words(self.words, (side, side))
+
+    def maker(self) -> Maker:
+        model = load(self.model, self.device, self.precision, self.allow_pickle)
+        level = noise_levels(self.noise_level) if self.data else (1.0, 1.0)
+        guidance = 2.0 if self.guidance is None and not self.data else self.guidance
+        avoid = (*self.avoid, *filter(None, [self.negative]))
+        variation = Variation(
+            self.per_image if self.data else self.num, level, self.noise, self.steps or 25, self.sampler, guidance,
+            avoid, self.seed, self.res, self.batch,
+        )  # fmt: skip
+        annotating = Annotating(self.tasks, self.route, None, self.ensemble)
+        filters = Filters(min_confidence=self.min_confidence, balance=self.balance)
+        return Maker(model, self.source(model), variation, annotating, filters, self.captions)
+
+
+def noise_levels(text: str) -> tuple[float, float]:
+    """From "0.6" or "0.4:0.8". Raises `UsageError` for what is no number."""
+    low, _, high = text.partition(":")
+    try:
+        return (float(low), float(high or low)) if text else (LEVEL, LEVEL)
+    except ValueError as error:
+        raise UsageError(f"The noise level {text!r} is no number; give one such as 0.6, or LOW:HIGH.") from error
+
+
+def create_pairs(
+    order: Order,
+    out: Path,
+    format: Literal["shards", "folder"] = "shards",
+    shard_size: int = 100,
+    share: tuple[int | None, int | None] = (None, None),
+    engine: Literal["local", "ray"] = "local",
+    workers: int = 2,
+) -> None:
+    """Write the pairs, tell what became of them, and draw a sheet. `share` is (which, of how many workers)."""
+    maker = order.maker()
+    check_captions(maker)
+    if format == "folder":
+        if share != (None, None) or engine != "local" or world()[1] > 1:
+            raise UsageError("A folder is written by one process; several write shards (--format shards).")
+        lost = pairs_folder(maker, out, shard_size)
+        _tell(out, len(written(out)), dict(reasons_of(lost)))
+    else:
+        if engine == "ray":
+            make_on_ray(partial(Order.maker, order), out, shard_size, workers)
+        else:
+            make_locally(maker, out, shard_size, *share)
+        lines = read_lines(out)
+        _tell(out, sum(line.pairs for line in lines), reasons(lines))
+    log.info("%s", write_pairs_sheet(out, maker.source))
+
+
+def reasons_of(dropped: dict[str, str]) -> list[tuple[str, int]]:
+    counts = {reason: list(dropped.values()).count(reason) for reason in dropped.values()}
+    return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+def _tell(out: Path, pairs: int, dropped: dict[str, int]) -> None:
+    why = f": {shortlist(f'{n} {reason}' for reason, n in dropped.items())}" if dropped else ""
+    log.info("%s holds %d labelled images; %d were dropped%s.", out, pairs, sum(dropped.values()), why)
+    if not pairs:
+        raise DataError(f"Every image was dropped{why}; take another noise level, or less strict filters.")
+    log.info("Train on them with: denoisight train TASK --data %s", out)
