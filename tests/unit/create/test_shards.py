@@ -1,5 +1,6 @@
 """Shards: equal bytes whoever makes them, whole or absent whatever stops the making, and read like any folder."""
 
+import importlib.util
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import torch
 
 from denoisight.annotations import Query, Sample
 from denoisight.create.annotate import Annotating
-from denoisight.create.engines import make_locally
+from denoisight.create.engines import make_locally, make_on_ray
 from denoisight.create.filters import Filters
 from denoisight.create.folder import pairs_folder
 from denoisight.create.pairs import Maker, Variation
@@ -23,7 +24,7 @@ from denoisight.data.check import validate
 from denoisight.data.open import open_data
 from denoisight.data.readers.shards import provenance
 from denoisight.data.shards import read_lines, reasons, write_manifest
-from denoisight.errors import DataError, UsageError
+from denoisight.errors import DataError, MissingExtraError, UsageError
 from denoisight.predict.model import Model
 
 TASKS = ("depth", "normals", "semantic", "saliency", "detection")
@@ -284,6 +285,13 @@ def test_a_kill_loses_nothing(whole, maker, tmp_path, event):
 @pytest.mark.long
 def test_twenty_random_kills_lose_nothing(whole, maker, tmp_path):
     kill_and_go_on(maker, whole, tmp_path / "out", 20, random.Random(0))
+
+
+def test_ray_is_asked_for_by_name(maker, tmp_path):
+    if importlib.util.find_spec("ray"):
+        pytest.skip("Ray is installed")
+    with pytest.raises(MissingExtraError, match=r"denoisight\[ray\]"):
+        make_on_ray(lambda: maker, tmp_path / "out", PER_SHARD)
 
 
 def test_datasets_reads_the_archives(whole, tmp_path):
