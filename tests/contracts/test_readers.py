@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -12,12 +13,14 @@ import torch
 from PIL import Image
 
 from denoisight.annotations import IGNORE, Depth, Labels, Normals
+from denoisight.data.archive import sha256_of, write_archive
 from denoisight.data.check import validate
 from denoisight.data.files import write_annotation
 from denoisight.data.images import write_png
 from denoisight.data.open import open_data, subset
 from denoisight.data.readers import READERS, Reader
 from denoisight.data.readers.camvid import CLASSES
+from denoisight.data.shards import ShardLine, line_path
 from denoisight.errors import DataError, UsageError
 
 SHARED = Path(os.environ.get("DENOISIGHT_SHARED_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
@@ -100,14 +103,38 @@ def make_bsds(root: Path) -> None:
         np.savez(root / f"{i:03d}.npz", seg=np.stack([draw_segments(), draw_segments() > 3]).astype(np.uint16))
 
 
+def make_shards(root: Path) -> None:
+    """Four archives of ten pairs, as `create` writes them, made of two images each."""
+    root.mkdir(exist_ok=True)
+    for shard in range(4):
+        made: list[tuple[str, bytes]] = []
+        for i in range(10 * shard, 10 * shard + 10):
+            stage = root / ".stage"
+            make_photo(stage / f"{i:08d}.rgb.png")
+            write_annotation(stage, f"{i:08d}.depth", Depth.of(torch.full(SIZE, 1.0 + i)))
+            write_annotation(stage, f"{i:08d}.seg", Labels(torch.full(SIZE, i % 3), ("a", "b", "c")))
+            (stage / f"{i:08d}.json").write_text(json.dumps({"key": f"photo{i // 2}#{i % 2 + 1}", "text": "a box"}))
+            made += [(path.name, path.read_bytes()) for path in sorted(stage.iterdir())]
+            shutil.rmtree(stage)
+        archive = root / f"created-{shard:06d}.tar"
+        write_archive(archive, made)
+        line = ShardLine(
+            name=archive.name, pairs=10, made=10, masked=0, dropped={}, sources=(5 * shard, 5 * shard + 5),
+            num_bytes=archive.stat().st_size, sha256=sha256_of(archive), settings="", versions={},
+        )  # fmt: skip
+        line_path(archive).write_text(json.dumps(line.model_dump()))
+    (root / "classes.json").write_text(json.dumps({"semantic": {"classes": ["a", "b", "c"]}}))
+
+
 MADE: dict[str, Callable[[Path], None]] = {
+    "shards": make_shards,
     "folder": make_folder,
     "camvid": make_camvid,
     "rgbd": make_rgbd,
     "coco": make_coco,
     "bsds": make_bsds,
 }
-TRUTH_FILES = ("depth/*.png", "*/label/*.png", "segment/*.png", "*.npz")
+TRUTH_FILES = ("*.tar", "depth/*.png", "*/label/*.png", "segment/*.png", "*.npz")
 
 
 @pytest.fixture(scope="module", params=[*MADE, "scenes", *REAL])
@@ -344,3 +371,22 @@ def test_real_phrases_mean_things_of_their_kind() -> None:
         kind = semantic.classes[int(semantic.ids[inside].mode().values)]
         assert kind in sample.asked("mask").text
         assert (semantic.ids[inside] == semantic.classes.index(kind)).all()
+
+
+def test_images_of_one_source_stay_in_one_split(tmp_path: Path) -> None:
+    make_shards(tmp_path)
+    parts = [
+        {key.partition("#")[0] for key in open_data(str(tmp_path), split).keys} for split in ("train", "val", "test")
+    ]
+    assert not parts[0] & parts[1] and not parts[1] & parts[2] and sum(map(len, parts)) == 20
+
+
+def test_a_damaged_picture_in_an_archive_is_named(tmp_path: Path) -> None:
+    make_shards(tmp_path)
+    archive = tmp_path / "created-000001.tar"
+    data = archive.read_bytes()
+    place = data.index(b"\x89PNG")
+    archive.write_bytes(data[:place] + bytes(8) + data[place + 8 :])
+    with pytest.raises(DataError, match=r"created-000001\.tar/00000010\.depth\.png is not an image"):
+        list(open_data(str(tmp_path), "all"))
+    assert [problem.kind for problem in validate(tmp_path)] == ["damaged file"]

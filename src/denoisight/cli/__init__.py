@@ -40,7 +40,7 @@ VERBS = {
     "train": ("train:train", "Teach a model a task from a folder of labelled images."),
     "predict": ("predict:predict", "Predict depth, normals or labels for files, folders, globs and lists."),
     "refer": ("refer:refer", "Segment what a phrase means, and correct the answer in words."),
-    "create": ("create:create", "Create images from captions."),
+    "create": ("create:create", "Create images from captions, or labelled images from a data set."),
     "improve": ("improve:improve", "Create images like yours, label them, and learn from them."),
     "evaluate": ("evaluate:evaluate", "Judge a model by a frozen protocol, beside trivial baselines."),
     "judge": ("judge:judge", "How good created images and their labels are, beside real ones."),

@@ -173,7 +173,8 @@ def _mask(label: Label, least: float) -> Annotation:
         case Labels():
             return replace(annotation, ids=torch.where(sure, annotation.ids, IGNORE))
         case Mask():
-            return replace(annotation, valid=annotation.valid & sure)
+            probability = torch.where(sure, annotation.probability, 0.0)
+            return replace(annotation, probability=probability, valid=annotation.valid & sure)
     return annotation
 
 

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 from .problem import bad_file
 
@@ -26,7 +26,7 @@ class Member:
     def suffix(self) -> str:
         return PurePosixPath(self.name).suffix
 
-    def open(self, mode: str = "rb") -> BinaryIO:
+    def open(self, mode: str = "rb") -> io.BytesIO:
         with self.archive.open(mode) as file:
             file.seek(self.offset)
             return io.BytesIO(file.read(self.num_bytes))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..annotations import Depth, Labels, Mask, Normals
 from ..errors import DataError, pick
+from .archive import FilePath
 from .arrays import ARRAY_SUFFIXES, read_array
 from .images import read_image
 from .info import DatasetInfo
@@ -91,7 +92,7 @@ def _item_problems(item: Item, truths: list[str], info: DatasetInfo) -> Iterator
             yield Problem(path, "all invalid", sentence, "measure it again or remove the item")
 
 
-def _has_nan(path: Path, truth: str, info: DatasetInfo) -> bool:
+def _has_nan(path: FilePath, truth: str, info: DatasetInfo) -> bool:
     """Whether an array holds numbers that are none, without a mask or a gauge that explains them."""
     by_format = info.kinds[truth] == "depth" and info.depth_gauge != "metres"
     if path.suffix not in ARRAY_SUFFIXES or by_format:
@@ -100,7 +101,7 @@ def _has_nan(path: Path, truth: str, info: DatasetInfo) -> bool:
     return valid is None and not np.isfinite(values).all()
 
 
-def _problem(error: DataError, file: Path) -> Problem:
+def _problem(error: DataError, file: FilePath) -> Problem:
     """The problem that an error carries, or one made of its message."""
     if error.args and isinstance(error.args[0], Problem):
         return error.args[0]

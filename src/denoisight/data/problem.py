@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from ..errors import DataError
@@ -26,7 +25,8 @@ ProblemKind = Literal[
 class Problem:
     """One bad file: what is wrong with it and what to do about it."""
 
-    file: Path
+    file: object
+    """Its path, or its place in an archive."""
     kind: ProblemKind
     sentence: str
     remedy: str
@@ -41,4 +41,4 @@ class Problem:
 
 def bad_file(path: object, kind: ProblemKind, says: str, remedy: str) -> DataError:
     """The error to raise for `path` (or a file in an archive), which `says` (a predicate: "is empty") is wrong."""
-    return Problem(Path(str(path)), kind, f"{path} {says}", remedy).error()
+    return Problem(path, kind, f"{path} {says}", remedy).error()

@@ -3,8 +3,14 @@
 import json
 
 import pytest
+import torch
 
+from denoisight.annotations import Labels
 from denoisight.cli import main
+from denoisight.data.files import write_annotation
+from denoisight.data.images import write_image
+from denoisight.data.open import open_data
+from denoisight.data.readers.shards import provenance
 from denoisight.models.folder import save
 
 
@@ -53,6 +59,16 @@ def test_more_images_are_added_to_those_there(run, tmp_path):
     ("words", "code", "says"),
     [
         ([], 2, "--prompt"),
+        (["--data", "scenes:2", "--prompt", "a red box"], 2, "both words and data"),
+        (["--prompt", "a red box", "--noise-level", "0.5"], 2, "name one with --data"),
+        (["--data", "scenes:2", "--noise-level", "1.5"], 2, "1.5"),
+        (["--data", "scenes:2", "--noise-level", "much"], 2, "'much'"),
+        (["--data", "scenes:2", "--task", "albedo"], 2, "albedo"),
+        (["--data", "scenes:2", "--shard", "1"], 2, "--num-shards"),
+        (["--data", "scenes:2", "--shard", "2", "--num-shards", "2"], 2, "0 to 1"),
+        (["--data", "nowhere"], 3, "nowhere"),
+        (["--data", "scenes:2", "--captions", "nowhere.csv"], 3, "nowhere.csv"),
+        (["--data", "scenes:2", "--format", "folder", "--shard", "0", "--num-shards", "2"], 2, "one process"),
         (["--prompt", "a red box", "--num", "0"], 2, "--num 0"),
         (["--prompts", "nowhere.txt"], 3, "nowhere.txt"),
         (["--prompt", "a red box", "--sampler", "dmpp"], 2, "dpmpp-2m"),
@@ -68,3 +84,53 @@ def test_a_wrong_call_gets_its_code_and_a_remedy(run, tmp_path, words, code, say
 def test_words_it_never_learnt_are_named(run, caplog):
     run("--prompt", "a red zeppelin")
     assert "zeppelin" in caplog.text
+
+
+VARY = [
+    "--data",
+    "scenes:2",
+    "--per-image",
+    "2",
+    "--task",
+    "depth,normals",
+    "--shard-size",
+    "2",
+    "--noise-level",
+    "0.4:0.6",
+]
+
+
+def test_a_data_set_is_varied_and_labelled(run, tmp_path, caplog):
+    caplog.set_level("INFO")
+    run(*VARY)
+    assert "holds 4 labelled images" in caplog.text and (tmp_path / "out" / "sheet.png").exists()
+    assert {path.name for path in (tmp_path / "out").glob("*.tar")} == {"created-000000.tar", "created-000001.tar"}
+    assert open_data(tmp_path / "out", "all").truths == ("depth", "normals")
+    before = (tmp_path / "out" / "manifest.jsonl").read_text()
+    run(*VARY)
+    assert (tmp_path / "out" / "manifest.jsonl").read_text() == before
+    assert "made with variation.seed 0, not 1" in run(*VARY, "--seed", "1", code=2)
+
+
+def test_pairs_may_be_a_folder(run, tmp_path):
+    run(*VARY, "--format", "folder")
+    assert len(captions(tmp_path / "out")) == 4 and open_data(tmp_path / "out", "all").name == "folder"
+
+
+def test_images_from_captions_are_labelled_when_asked(run, tmp_path):
+    run("--prompt", "a red box", "--task", "depth", "--num", "2")
+    assert len(open_data(tmp_path / "out", "all")) == 2
+
+
+def test_pictures_without_captions_say_so(run, tmp_path):
+    for i in range(2):
+        image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(i))
+        write_image(tmp_path / "photos" / "rgb" / f"{i}.png", image)
+        write_annotation(
+            tmp_path / "photos" / "label", f"{i}", Labels(torch.arange(256).reshape(16, 16) // 128, ("sky", "road"))
+        )
+    words = ["--data", tmp_path / "photos", "--split", "all", "--task", "depth"]
+    assert "has no caption by 'text'; give --captions labels" in run(*words, code=3)
+    run(*words, "--captions", "labels")
+    told = provenance(tmp_path / "out")
+    assert {pair["text"] for pair in told.values()} == {"a photo of class 0 and class 1"}

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ...annotations import IGNORE, Annotation, Boxes, Labels, Mask, Query, Sample
 from ...errors import DataError, shortlist
+from ..archive import FilePath
 from ..images import load, read_image
 from ..info import read_json
 from ..problem import bad_file
@@ -59,7 +60,7 @@ class Coco:
     """What lies in a folder: items by split, their segments by picture, and all categories."""
 
     parts: Mapping[str, Index]
-    segments: Mapping[Path, tuple[Segment, ...]]
+    segments: Mapping[FilePath, tuple[Segment, ...]]
     categories: tuple[Category, ...]
 
 
@@ -155,7 +156,7 @@ def _numbered(root: Path) -> Coco:
 
 def _standard(root: Path) -> Coco:
     parts: dict[str, Index] = {}
-    segments: dict[Path, tuple[Segment, ...]] = {}
+    segments: dict[FilePath, tuple[Segment, ...]] = {}
     categories: tuple[Category, ...] = ()
     for path, folder, split in _standard_files(root):
         content = read_json(path)
@@ -201,7 +202,7 @@ def _item(key: str, image: Path, segments: Path) -> Item:
     return Item(key, image, {"segments": TruthFile(segments)})
 
 
-def _path(item: Item) -> Path:
+def _path(item: Item) -> FilePath:
     return item.truths["segments"].path
 
 

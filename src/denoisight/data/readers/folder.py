@@ -130,7 +130,7 @@ def read_truth(item: Item, truth: str, info: DatasetInfo, size: tuple[int, int] 
     (h, w), (height, width) = annotation.size, size
     if abs(h - height) > 1 or abs(w - width) > 1:
         sentence = f"{file.path} is {w}x{h} but {item.image} is {width}x{height}"
-        raise Problem(Path(str(file.path)), "wrong size", sentence, "bring them to one size").error()
+        raise Problem(file.path, "wrong size", sentence, "bring them to one size").error()
     return annotation
 
 

@@ -1,0 +1,97 @@
+"""Labels of created images: what either route says, alone or together, is what the model says when asked itself."""
+
+import pytest
+import torch
+
+from denoisight.annotations import Depth, Query, stack
+from denoisight.create.annotate import Annotating, annotate, routes
+from denoisight.errors import UsageError
+from denoisight.models.folder import Parts
+from denoisight.predict.ensemble import agree
+from denoisight.predict.model import Model, Options
+
+QUERIES = [
+    Query(torch.rand(3, *size, generator=torch.Generator().manual_seed(i)), "", f"q{i}")
+    for i, size in enumerate([(24, 32), (32, 24), (24, 32), (40, 30)])
+]
+MERGED = ("depth", "normals", "semantic", "saliency")
+
+
+@pytest.fixture(scope="module")
+def denoises_only(make_parts):
+    parts = make_parts(reads=())
+    return Model(Parts(parts.config, parts.backbone))
+
+
+def same(a, b):
+    assert type(a) is type(b)
+    for name, tensor in a.tensors().items():
+        torch.testing.assert_close(tensor, b.tensors()[name], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("route", ["readout", "denoise"])
+def test_a_route_says_what_the_model_says(tiny_model, route):
+    found = annotate(tiny_model, QUERIES, Annotating(MERGED, route))
+    for name in MERGED:
+        for query, labels in zip(QUERIES, found, strict=True):
+            asked = next(tiny_model.stream([query], name, Options(route=route)))
+            same(labels[name].annotation, asked.annotation)
+            assert labels[name].annotation.size == query.size
+            if asked.uncertainty is None:
+                assert labels[name].confidence is None
+            else:
+                torch.testing.assert_close(labels[name].confidence, 1 - asked.uncertainty, rtol=0, atol=2e-5)
+
+
+def test_features_are_computed_once_for_all_tasks(tiny_model, monkeypatch):
+    passes = []
+    taps = type(tiny_model.parts.taps)
+    forward = taps.__call__
+    monkeypatch.setattr(taps, "__call__", lambda self, x, *rest: passes.append(len(x)) or forward(self, x, *rest))
+    annotate(tiny_model, QUERIES, Annotating(MERGED, "readout"))
+    assert sum(passes) == len(QUERIES)
+
+
+def test_where_routes_differ_they_are_unsure(tiny_model):
+    both, read, denoised = (
+        annotate(tiny_model, QUERIES, Annotating(MERGED, r)) for r in ("both", "readout", "denoise")
+    )
+    for name in MERGED:
+        one, other = read[0][name].annotation, denoised[0][name].annotation
+        merged = agree(stack([one, other]))
+        same(both[0][name].annotation, merged.annotation)
+        torch.testing.assert_close(both[0][name].confidence, 1 - merged.uncertainty, rtol=0, atol=2e-5)
+        assert both[0][name].confidence.min() < 0.99  # random weights hardly agree
+    assert isinstance(both[0]["depth"].annotation, Depth)
+
+
+def test_an_ensemble_tells_how_sure_it_is_where_it_can_be_merged(denoises_only):
+    (labels,) = annotate(denoises_only, QUERIES[:1], Annotating(("depth", "instances"), ensemble=3))
+    assert labels["depth"].confidence is not None and labels["depth"].confidence.std() > 0
+    assert labels["instances"].confidence is None
+
+
+def test_without_names_it_is_asked_all_that_need_no_words(tiny_model, denoises_only):
+    assert set(routes(tiny_model, Annotating())) == set(tiny_model.tasks) - {"referring"}
+    assert set(routes(tiny_model, Annotating()).values()) == {("readout",)}
+    assert set(routes(denoises_only, Annotating()).values()) == {("denoise",)}
+    assert set(routes(tiny_model, Annotating(route="both"))) >= set(MERGED)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        (Annotating(("depth",), "readout"), "cannot predict 'depth' by readout"),
+        (Annotating(("depth",), "both"), "cannot predict 'depth' by readout"),
+        (Annotating((), "both"), "perceives nothing by both routes"),
+        (Annotating(("albedo",)), "cannot predict 'albedo'"),
+    ],
+)
+def test_a_model_that_lacks_a_route_says_so(denoises_only, how, says):
+    with pytest.raises(UsageError, match=says):
+        annotate(denoises_only, QUERIES, how)
+
+
+def test_what_cannot_be_merged_says_so(tiny_model):
+    with pytest.raises(UsageError, match="instances"):
+        annotate(tiny_model, QUERIES, Annotating(("instances",), "both"))

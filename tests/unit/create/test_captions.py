@@ -1,0 +1,64 @@
+import json
+
+import pytest
+import torch
+
+from denoisight.annotations import IGNORE, Labels, Query, Sample
+from denoisight.create.captions import Caption, caption_source, said
+from denoisight.errors import DataError
+
+
+def sample(ids=(), text="", key="clip/000001", classes=("Sky", "Road", "Car", "Sign")):
+    truths = {"semantic": Labels(torch.tensor(ids).reshape(1, -1), classes)} if ids else {}
+    return Sample(Query(torch.zeros(3, 1, max(len(ids), 1)), text, key), truths)
+
+
+def ask(spec, of):
+    return said(caption_source(spec), of)
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [
+        ([0] * 50 + [1] * 30 + [2] * 20, "a photo of Sky, Road and Car"),
+        ([1] * 60 + [0] * 40, "a photo of Road and Sky"),
+        ([2] * 99 + [3], "a photo of Car"),
+        ([2] * 5 + [IGNORE] * 95, "a photo of Car"),
+        ([IGNORE] * 9, ""),
+        ([], ""),
+    ],
+)
+def test_labels_are_named_by_what_they_cover(ids, text):
+    assert ask("labels", sample(ids)).text == text
+
+
+def test_the_own_text_keeps_its_words_and_what_the_query_avoids():
+    query = Query(torch.zeros(3, 1, 1), " a sign, not readable ", "a", ("a box",))
+    assert ask("text", Sample(query)) == Caption("a sign, not readable", ("a box",))
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.jsonl"])
+def test_a_file_says_what_to_show_and_what_not(tmp_path, name):
+    rows = {"clip/000001": "a red box, not a sphere, not a cone", "000002": "a dome"}
+    path = tmp_path / name
+    if name == "c.csv":
+        path.write_text("".join(f'{key},"{text}"\n' for key, text in rows.items()))
+    else:
+        path.write_text("\n".join(json.dumps({"key": key, "text": text}) for key, text in rows.items()))
+    assert ask(path, sample()) == Caption("a red box", ("a sphere", "a cone"))
+    assert ask(str(path), sample(key="clip/000002")) == Caption("a dome")
+    assert ask(path, sample(key="clip/000003")).text == ""
+
+
+def test_any_function_may_speak():
+    assert ask(lambda of: f"picture {of.key}, not dark", sample(key="7")) == Caption("picture 7", ("dark",))
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "no captions at"), ('{"text": "a"}', "KeyError"), ("[", "JSON")])
+def test_a_bad_file_is_named(tmp_path, content, says):
+    path = tmp_path / "captions.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=says) as raised:
+        caption_source(path)
+    assert "captions.jsonl" in str(raised.value)

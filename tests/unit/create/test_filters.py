@@ -1,0 +1,147 @@
+"""Every filter on a case made for it."""
+
+import pytest
+import torch
+
+from denoisight.annotations import IGNORE, Boxes, Depth, Labels, Mask, Normals, Query, Sample, box_instances
+from denoisight.create.annotate import Label
+from denoisight.create.filters import Filters, Verdict, accepted, class_frequencies, distance, is_empty, judge
+from denoisight.data.open import open_data
+from denoisight.errors import UsageError
+
+SIZE = (32, 32)
+NONE = torch.zeros(SIZE, dtype=torch.int64)
+NAMES = {"depth": "depth", "normals": "normals", "semantic": "semantic", "saliency": "saliency", "detection": "boxes"}
+
+
+def draw(seed=0):
+    """A picture of large patches, so that shrinking it leaves something."""
+    return (
+        torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(seed))
+        .repeat_interleave(8, 1)
+        .repeat_interleave(8, 2)
+    )
+
+
+def sure(share):
+    """Confidence 0.9 in this share of the rows, 0.1 below."""
+    confidence = torch.full(SIZE, 0.1)
+    confidence[: round(share * SIZE[0])] = 0.9
+    return confidence
+
+
+def depth(confidence=None):
+    return {"depth": Label(Depth.of(torch.ones(SIZE)), confidence)}
+
+
+def verdict(labels=None, image=None, source=None, siblings=(), voted=False, **how):
+    image = draw() if image is None else image
+    labels = depth() if labels is None else labels
+    return judge(image, labels, source, siblings, Filters(**how), names=NAMES, voted=voted)
+
+
+def test_a_good_pair_is_kept():
+    assert verdict(source=draw(1), siblings=[draw(2)]).verdict == Verdict("keep")
+
+
+def test_unsure_pixels_become_invalid_in_every_kind():
+    labels = {
+        **depth(sure(0.5)),
+        "normals": Label(Normals.of(torch.ones(3, *SIZE)), sure(0.5)),
+        "semantic": Label(Labels(torch.zeros(SIZE, dtype=torch.int64), ("a",)), sure(0.5)),
+        "saliency": Label(Mask.of(torch.ones(SIZE)), sure(0.5)),
+    }
+    judged = verdict(labels, min_confidence=0.5)
+    assert judged.verdict == Verdict("mask", "low confidence in depth, normals, semantic, saliency")
+    for task, truth in judged.truths.items():
+        assert torch.equal(truth.valid, sure(0.5) > 0.5), task
+    assert (judged.truths["semantic"].ids[16:] == IGNORE).all()
+    assert not judged.truths["normals"].vectors[:, 16:].any()
+    assert judged.valid["depth"] == 0.5 and judged.confidence["depth"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("voted", "reason"), [(False, "low confidence in depth"), (True, "disagreement in depth")])
+def test_a_pair_with_too_few_sure_pixels_is_dropped(voted, reason):
+    assert verdict(depth(sure(0.25)), min_confidence=0.5, voted=voted).verdict == Verdict("drop", reason)
+    assert verdict(depth(sure(0.25)), min_confidence=0.5, min_valid=0.2, voted=voted).verdict.kind == "mask"
+    assert verdict(depth(sure(0.25)), voted=voted).verdict.kind == "keep"
+
+
+def test_what_cannot_be_doubted_is_not():
+    assert verdict(depth(None), min_confidence=0.9).verdict.kind == "keep"
+
+
+def test_a_near_copy_of_the_source_is_dropped_at_any_size():
+    nearly = (draw() + 0.005).clamp(0, 1)
+    assert verdict(source=nearly).verdict == Verdict("drop", "near copy of its source")
+    assert verdict(source=nearly, min_distance=0.001).verdict.kind == "keep"
+    larger = torch.nn.functional.interpolate(draw()[None], scale_factor=2)[0]
+    assert verdict(source=larger).verdict == Verdict("drop", "near copy of its source")
+
+
+def test_and_so_is_one_of_an_image_of_the_same_source():
+    assert verdict(siblings=[draw(3), draw()]).verdict == Verdict("drop", "near copy of another")
+
+
+def test_the_distance_is_that_of_colours():
+    assert distance(torch.zeros(3, 8, 8), torch.full((3, 40, 20), 0.25)) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("level", "reason"), [(0.5, "blank"), (0.0, "blank"), (1.0, "blank")])
+def test_blank_images_are_dropped(level, reason):
+    assert verdict(image=torch.full((3, *SIZE), level)).verdict == Verdict("drop", reason)
+
+
+def test_saturated_images_are_dropped():
+    burnt = draw()
+    burnt[:, :29] = 1.0
+    assert verdict(image=burnt).verdict == Verdict("drop", "saturated")
+    assert verdict(image=burnt, max_saturated=1.0).verdict.kind == "keep"
+
+
+@pytest.mark.parametrize(
+    ("task", "empty", "full"),
+    [
+        ("saliency", Mask.of(torch.zeros(SIZE)), Mask.of(torch.ones(SIZE))),
+        ("detection", box_instances(NONE), box_instances(NONE + 1)),
+        ("semantic", Labels(NONE, ()), Labels(NONE + 1, ())),
+    ],
+)
+def test_labels_that_mark_nothing_are_dropped(task, empty, full):
+    assert is_empty(empty) and not is_empty(full)
+    assert verdict({task: Label(empty, None)}).verdict == Verdict("drop", f"nothing in {task}")
+    assert verdict({task: Label(empty, None)}, empty=True).verdict.kind == "keep"
+    assert verdict({task: Label(full, None)}).verdict.kind == "keep"
+
+
+def test_boxes_are_valid_as_a_whole():
+    boxes = Boxes(
+        torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64), torch.ones(1), torch.ones(1, dtype=torch.bool), SIZE
+    )
+    assert verdict({"detection": Label(boxes, None)}).valid == {"detection": 1.0}
+
+
+def labelled(*ids):
+    picture = torch.tensor(ids).repeat(4, 1)
+    return Sample(Query(torch.zeros(3, *picture.shape)), {"semantic": Labels(picture, ("road", "car", "tram"))})
+
+
+def test_frequent_classes_are_thinned_out_by_the_square_root_of_their_excess():
+    frequencies = {"road": 1.0, "car": 0.64, "tram": 0.05}
+    for sample, chance in [(labelled(0, 0), 0.4), (labelled(0, 1), 0.5), (labelled(0, 1, 2), 1.0)]:
+        passed = [accepted(sample, seed, frequencies, 0.16) for seed in range(500)]
+        assert sum(passed) / 500 == pytest.approx(chance, abs=0.07)
+        assert passed == [accepted(sample, seed, frequencies, 0.16) for seed in range(500)]
+    assert accepted(Sample(Query(torch.zeros(3, 2, 2))), 0, frequencies, 0.1)
+
+
+def test_frequencies_are_those_of_pictures():
+    frequencies = class_frequencies(open_data("scenes:8", annotated=True))
+    assert set(frequencies) == set(open_data("scenes:8").classes)
+    assert frequencies["ground"] == 1.0 and 0 <= frequencies["cone"] < 1
+
+
+@pytest.mark.parametrize("how", [{"min_confidence": 1.5}, {"min_valid": -0.1}, {"balance": float("nan")}])
+def test_shares_out_of_range_are_refused(how):
+    with pytest.raises(UsageError, match=next(iter(how))):
+        Filters(**how)

@@ -1,0 +1,204 @@
+"""What is made of a source: how far it is noised, under which words, and what is written down of it."""
+
+import pytest
+import torch
+
+from denoisight.annotations import Query, Sample
+from denoisight.create.annotate import Annotating
+from denoisight.create.captions import Caption
+from denoisight.create.filters import Filters
+from denoisight.create.pairs import Maker, Variation, Words, check_captions
+from denoisight.create.synthesize import synthesize
+from denoisight.diffusion.samplers import invert
+from denoisight.errors import DataError, UsageError
+from denoisight.models.backbone import Backbone
+from denoisight.predict.model import Model
+
+SOURCE = Words(("a red box on a plain floor", "two blue spheres on a plain ground", "a cone"), (32, 32))
+
+
+def picture(i, size):
+    return torch.rand(3, *size, generator=torch.Generator().manual_seed(i))
+
+
+class Source:
+    name, truths, classes, notes = "pictures", (), (), ()
+    keys = ("a", "b/c", "d")
+    sizes = ((32, 32), (24, 32), (32, 32))
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return Sample(Query(picture(i, self.sizes[i]), SOURCE.captions[i], self.keys[i]))
+
+
+LOOSE = Filters(min_distance=0)
+
+
+@pytest.fixture(scope="module")
+def creates(make_parts):
+    return Model(make_parts(creates=True))
+
+
+def maker(model, source=None, tasks=("depth", "semantic"), filters=LOOSE, captions="text", **variation):
+    variation = Variation(**{"per_image": 2, "steps": 2, **variation})
+    return Maker(model, source or Source(), variation, Annotating(tasks), filters, captions)
+
+
+def spy(monkeypatch, name, home="denoisight.create.pairs"):
+    calls, real = [], synthesize
+    monkeypatch.setattr(f"{home}.{name}", lambda *given, **named: calls.append((given, named)) or real(*given, **named))
+    return calls
+
+
+def test_pairs_come_in_order_at_their_own_size_with_their_provenance(creates):
+    made = list(maker(creates, guidance=1.5, avoid=("a cone",), seed=3).make(range(3)))
+    assert [pair.sample.key for pair in made] == ["a#1", "a#2", "b/c#1", "b/c#2", "d#1", "d#2"]
+    assert [pair.number for pair in made] == list(range(6))
+    assert [pair.sample.size for pair in made] == [(32, 32)] * 2 + [(24, 32)] * 2 + [(32, 32)] * 2
+    for pair in made:
+        assert set(pair.sample.truths) == {"depth", "semantic"}
+        assert all(truth.size == pair.sample.size for truth in pair.sample.truths.values())
+        # As it is stored.
+        torch.testing.assert_close(pair.sample.image * 255, (pair.sample.image * 255).round(), rtol=0, atol=1e-4)
+    facts = made[2].facts
+    assert facts["source"] == "b/c" and facts["text"] == SOURCE.captions[1] and facts["noise_level"] == 0.6
+    assert (facts["guidance"], facts["avoid"], facts["steps"]) == (1.5, ["a cone"], 2)
+    assert facts["weights"] == creates.weights_hash[:16] and facts["versions"]["torch"] == torch.__version__
+    assert facts["verdict"] == "keep" and set(facts["valid"]) == {"depth", "semantic"}
+    assert len({pair.facts["seed"] for pair in made}) == 6
+
+
+def test_a_part_of_the_sources_gives_the_same_pairs(creates):
+    whole = {pair.sample.key: pair.sample.image for pair in maker(creates, batch=1).make(range(3))}
+    part = {pair.sample.key: pair.sample.image for pair in maker(creates, batch=1).make([1])}
+    assert set(part) == {"b/c#1", "b/c#2"}
+    assert all(torch.equal(image, whole[key]) for key, image in part.items())
+
+
+def test_levels_are_drawn_by_the_seed_and_shared_by_batches(creates, monkeypatch):
+    calls = spy(monkeypatch, "synthesize")
+    how = {"per_image": 8, "noise_level": (0.42, 0.61)}
+    made = list(maker(creates, **how).make([0, 2]))
+    levels = [pair.facts["noise_level"] for pair in made]
+    assert set(levels) == {0.45, 0.5, 0.55, 0.6}
+    assert len(calls) == 4 and sum(len(given[1]) for given, _ in calls) == 16
+    assert [pair.facts["noise_level"] for pair in maker(creates, **how).make([2])] == levels[8:]
+    assert [pair.facts["noise_level"] for pair in maker(creates, seed=1, **how).make([0, 2])] != levels
+
+
+def test_negatives_belong_to_the_image(creates, monkeypatch):
+    said = {
+        "a": Caption("a red box", ("a sphere", "a cone")),
+        "b/c": Caption("a dome", ("a box",)),
+        "d": Caption("a cone"),
+    }
+    calls = spy(monkeypatch, "synthesize")
+    made = list(maker(creates, captions=lambda sample: said[sample.key], per_image=1).make(range(3)))
+    assert [pair.facts["guidance"] for pair in made] == [1, 1, 0]
+    by_words = dict(zip(calls[0][0][1], zip(calls[0][1]["avoid"], calls[0][1]["guidance"], strict=True), strict=True))
+    assert by_words == {"a red box": (("a sphere", "a cone"), 1.0), "a cone": ((), 0.0)}
+
+
+def test_several_negatives_share_the_weight(creates):
+    """Of two negatives that are one, the mean is that one."""
+    backbone, images = creates.parts.backbone, torch.stack([picture(0, (32, 32)), picture(1, (32, 32))])
+    given = {"steps": 2, "images": images, "noise_level": 0.5}
+    words, seeds = ["a red box", "a cone"], [1, 2]
+    one = synthesize(backbone, words, seeds, guidance=1.0, avoid=[["a dome"], []], **given)
+    twice = synthesize(backbone, words, seeds, guidance=1.0, avoid=[["a dome", "a dome"], []], **given)
+    torch.testing.assert_close(one, twice, rtol=0, atol=1e-5)
+    mixed = synthesize(backbone, words, seeds, guidance=[1.0, 0.0], avoid=[["a dome"], []], **given)
+    torch.testing.assert_close(mixed[0], one[0], rtol=0, atol=1e-5)
+    plain = synthesize(backbone, words, seeds, **given)
+    torch.testing.assert_close(mixed[1], plain[1], rtol=0, atol=1e-5)
+    assert (mixed[0] - plain[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("noise", ["multires", "inversion"])
+def test_strategies_start_exactly_at_the_level(creates, monkeypatch, noise):
+    seen, forward = [], Backbone.forward
+    monkeypatch.setattr(
+        Backbone, "forward", lambda self, x, level, cond: seen.append((x, level)) or forward(self, x, level, cond)
+    )
+    backbone, images = creates.parts.backbone, picture(0, (32, 32))[None]
+    made = synthesize(backbone, ["a cone"], [1], steps=3, images=images, noise_level=0.5, noise=noise)
+    walked = seen[3:] if noise == "inversion" else seen
+    assert [level.t.item() for _, level in walked] == [500, 333, 166]
+    clean = backbone.latents.encode(images * 2 - 1)
+    if noise == "inversion":
+        assert [level.t.item() for _, level in seen[:3]] == [166, 333, 500]
+        cond = backbone.condition(None, ["a cone"])
+        start = invert(backbone.denoise, clean, cond, backbone.schedule, 3, start=0.5)
+        again = synthesize(backbone, ["a cone"], [2], steps=3, images=images, noise_level=0.5, noise=noise)
+        assert torch.equal(made, again)  # no seed
+    else:
+        level = backbone.schedule.at(torch.tensor(500))
+        noise = (walked[0][0] - level.alpha * clean) / level.sigma
+        assert noise.std().item() == pytest.approx(1, abs=0.25)
+        start = walked[0][0]
+    torch.testing.assert_close(walked[0][0], start, rtol=0, atol=1e-5)
+
+
+def test_captions_alone_are_a_source(creates):
+    made = list(maker(creates, SOURCE, noise_level=(1.0, 1.0)).make(range(3)))
+    assert len(made) == 6 and all(pair.sample.size == (32, 32) for pair in made)
+    with pytest.raises(UsageError, match="Only images can be noised in part"):
+        maker(creates, SOURCE)
+
+
+def test_what_has_no_caption_is_dropped_unless_it_comes_first(creates):
+    some = maker(creates, captions=lambda sample: "" if sample.key == "d" else "a cone")
+    made = list(some.make(range(3)))
+    assert [pair.verdict.reason for pair in made[4:]] == ["no caption"] * 2
+    check_captions(some)
+    with pytest.raises(DataError, match="'000001' has no caption by 'text'"):
+        check_captions(maker(creates, Words(("",), (32, 32)), noise_level=(1.0, 1.0)))
+
+
+def test_images_alike_are_dropped(creates):
+    """With a wide threshold the second image of a source is too near the first."""
+    made = list(maker(creates, filters=Filters(min_distance=1.0)).make([0]))
+    assert [pair.verdict.reason for pair in made] == ["near copy of its source"] * 2
+
+
+def test_settings_tell_all_that_the_bytes_hang_on(creates):
+    base = maker(creates).settings
+    assert base["threads"] == torch.get_num_threads() and base["dtype"] == "float32"
+    for other in (
+        maker(creates, batch=3), maker(creates, seed=1), maker(creates, captions="labels"),
+        maker(creates, filters=Filters()), maker(creates, tasks=("depth",)), maker(creates, noise="multires"),
+    ):  # fmt: skip
+        assert other.settings != base
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"noise_level": (0.0, 0.5)}, "noise level is 0 to 0.5"),
+        ({"noise_level": (0.5, 1.2)}, "noise level is 0.5 to 1.2"),
+        ({"noise_level": (0.7, 0.5)}, "noise level is 0.7 to 0.5"),
+        ({"noise_level": (0.61, 0.64)}, "no multiple"),
+        ({"per_image": 0}, "per_image"),
+        ({"noise": "pink"}, "Unknown noise 'pink'"),
+        ({"noise": "inversion"}, "would be alike"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"tasks": ("referring",)}, "words of its own"),
+        ({"tasks": ("albedo",)}, "albedo"),
+    ],
+)
+def test_a_wrong_order_says_what_to_do(creates, how, says):
+    with pytest.raises(UsageError, match=says):
+        maker(creates, **how)
+
+
+def test_confidence_without_doubt_is_refused(make_parts):
+    parts = make_parts(creates=True, reads=())
+    with pytest.raises(UsageError, match="Nothing tells how sure"):
+        maker(Model(parts), filters=Filters(min_confidence=0.5))
+
+
+def test_a_model_that_never_learnt_to_create_says_so(tiny_model):
+    with pytest.raises(UsageError, match="never learnt to create"):
+        maker(tiny_model)

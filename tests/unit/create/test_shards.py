@@ -1,0 +1,308 @@
+"""Shards: equal bytes whoever makes them, whole or absent whatever stops the making, and read like any folder."""
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from denoisight.annotations import Query, Sample
+from denoisight.create.annotate import Annotating
+from denoisight.create.engines import make_locally, make_on_ray
+from denoisight.create.filters import Filters
+from denoisight.create.folder import pairs_folder
+from denoisight.create.pairs import Maker, Variation
+from denoisight.create.shards import Slices
+from denoisight.create.sheet import write_pairs_sheet
+from denoisight.data.check import validate
+from denoisight.data.open import open_data
+from denoisight.data.readers.shards import provenance
+from denoisight.data.shards import read_lines, reasons, write_manifest
+from denoisight.errors import DataError, MissingExtraError, UsageError
+from denoisight.predict.model import Model
+
+TASKS = ("depth", "normals", "semantic", "saliency", "detection")
+PER_SHARD = 4
+
+
+class Source:
+    """Five pictures of two sizes; the last but one has no caption."""
+
+    name, truths, classes, notes = "pictures", (), (), ()
+    keys = ("a", "b", "c/d.e", "f", "g")
+
+    def __len__(self):
+        return len(self.keys)
+
+    def __getitem__(self, i):
+        image = torch.rand(3, *((16, 24) if i % 2 else (16, 16)), generator=torch.Generator().manual_seed(i))
+        return Sample(Query(image, "" if i == 3 else f"a box {i}", self.keys[i]))
+
+
+@pytest.fixture(scope="module")
+def maker(make_parts):
+    model = Model(make_parts(creates=True, resolution=16))
+    # Random weights mark anything: nothing is dropped for being empty.
+    filters = Filters(min_distance=0, min_valid=0, min_confidence=0.3, empty=True)
+    annotating = Annotating(TASKS, "readout")
+    return Maker(model, Source(), Variation(per_image=2, noise_level=(0.4, 0.6), steps=1), annotating, filters)
+
+
+@pytest.fixture(scope="module")
+def whole(maker, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "created"
+    make_locally(maker, folder, PER_SHARD)
+    return folder
+
+
+def content(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def test_every_image_is_in_a_shard_or_dropped_with_a_reason(whole, maker):
+    lines = read_lines(whole)
+    assert [line.name for line in lines] == [f"created-00000{i}.tar" for i in range(3)]
+    assert [line.sources for line in lines] == [(0, 2), (2, 4), (4, 5)]
+    assert [line.made for line in lines] == [4, 4, 2]
+    assert lines[1].dropped == {"f#1": "no caption", "f#2": "no caption"}
+    assert reasons(lines) == {"no caption": 2}
+    told = provenance(whole)
+    assert set(told) == {f"{key}#{turn}" for key in ("a", "b", "c/d.e", "g") for turn in (1, 2)}
+    assert told["c/d.e#2"]["source"] == "c/d.e" and told["a#1"]["seed"] != told["a#2"]["seed"]
+    assert set(told["a#1"]["confidence"]) == set(TASKS)
+    assert sum(line.masked for line in lines) == sum(pair["verdict"] == "mask" for pair in told.values())
+
+
+def test_an_archive_says_nothing_of_when_and_by_whom(whole):
+    with tarfile.open(whole / "created-000000.tar") as tar:
+        infos = tar.getmembers()
+    assert {(i.mtime, i.uid, i.gid, i.uname, i.gname, i.mode) for i in infos} == {(0, 0, 0, "", "", 0o644)}
+    first = [i.name.partition(".")[2] for i in infos if i.name.startswith("00000000.")]
+    assert first[0] == "rgb.png" and first[-1] == "json" and {"depth.npy", "normals.npz", "seg.png"} <= set(first)
+
+
+def test_what_is_read_is_what_was_made(whole, maker):
+    reader = open_data(whole, "all")
+    made = {pair.sample.key: pair.sample for pair in maker.make(range(2))}
+    found = {key: reader[i] for i, key in enumerate(reader.keys) if key in made}
+    assert set(found) == set(made) == {"a#1", "a#2", "b#1", "b#2"}
+    for key, sample in found.items():
+        torch.testing.assert_close(sample.image, made[key].image, rtol=0, atol=1e-6)
+        assert sample.query.text == made[key].query.text
+        for name, truth in made[key].truths.items():
+            for field, tensor in truth.tensors().items():
+                torch.testing.assert_close(sample.truths[name].tensors()[field], tensor, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_workers", [2, 3])
+def test_workers_write_the_same_bytes_as_one(whole, maker, tmp_path, num_workers):
+    for worker in reversed(range(num_workers)):
+        make_locally(maker, tmp_path / "out", PER_SHARD, worker, num_workers)
+    assert content(tmp_path / "out") == content(whole)
+
+
+def test_ranks_share_the_shards(whole, maker, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        made = make_locally(maker, tmp_path / "out", PER_SHARD)
+        assert len(made) == (2 if rank == "0" else 1)
+    assert content(tmp_path / "out") == content(whole)
+
+
+def test_a_folder_holds_the_same_pairs(whole, maker, tmp_path):
+    assert pairs_folder(maker, tmp_path / "out", PER_SHARD) == {"f#1": "no caption", "f#2": "no caption"}
+    shards, folder = (open_data(each, "all") for each in (whole, tmp_path / "out"))
+    assert folder.name == "folder" and set(folder.keys) == set(shards.keys) and folder.truths == shards.truths
+    places = {key: i for i, key in enumerate(shards.keys)}
+    for i, key in enumerate(folder.keys):
+        torch.testing.assert_close(folder[i].truths["depth"].values, shards[places[key]].truths["depth"].values)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
+    assert rows[0]["source"] == "a" and rows[0]["noise_level"] in (0.4, 0.45, 0.5, 0.55, 0.6)
+    before = content(tmp_path / "out")
+    assert pairs_folder(maker, tmp_path / "out", PER_SHARD) == {"f#1": "no caption", "f#2": "no caption"}
+    assert content(tmp_path / "out") == before
+
+
+def test_both_are_drawn(whole, maker, tmp_path):
+    pairs_folder(maker, tmp_path / "out", PER_SHARD)
+    for folder in (whole, tmp_path / "out"):
+        before = content(folder)
+        assert write_pairs_sheet(folder, maker.source).read_bytes()[:4] == b"\x89PNG"
+        (folder / "sheet.png").unlink()
+        assert content(folder) == before
+
+
+def copied(whole, folder):
+    folder.mkdir()
+    for name, data in content(whole).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("harm", ["cut short", "another byte", "no line", "no archive", "no manifest", "stale rests"])
+def test_what_is_not_whole_is_made_again(whole, maker, tmp_path, harm):
+    folder = copied(whole, tmp_path / "out")
+    archive, line = folder / "created-000001.tar", folder / "created-000001.json"
+    match harm:
+        case "cut short":
+            archive.write_bytes(archive.read_bytes()[:700])
+        case "another byte":
+            data = bytearray(archive.read_bytes())
+            data[600] ^= 1
+            archive.write_bytes(data)
+        case "no line":
+            line.unlink()
+        case "no archive":
+            archive.unlink()
+        case "no manifest":
+            (folder / "manifest.jsonl").unlink()
+        case "stale rests":
+            # A process of this number cannot be: it is above the largest.
+            (folder / ".created-000001.99999999.tmp").mkdir()
+            (folder / ".created-000001.99999999.tmp.tar").write_bytes(b"half")
+            line.unlink()
+    make_locally(maker, folder, PER_SHARD)
+    assert content(folder) == content(whole)
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_finished_shards_are_left_alone(whole, maker, tmp_path, monkeypatch):
+    folder = copied(whole, tmp_path / "out")
+    monkeypatch.setattr(Maker, "make", lambda self, sources: pytest.fail("made again"))
+    assert len(make_locally(maker, folder, PER_SHARD)) == 3
+
+
+def test_a_reader_refuses_a_shard_cut_short_and_passes_over_unfinished_ones(whole, tmp_path):
+    folder = copied(whole, tmp_path / "out")
+    (folder / "created-000002.json").unlink()
+    (folder / "manifest.jsonl").unlink()
+    reader = open_data(folder, "all")
+    assert len(reader) == 6 and "Left out 1 shards that are not finished." in reader.notes
+    archive = folder / "created-000001.tar"
+    archive.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"created-000001\.tar is missing or cut short"):
+        open_data(folder, "all")
+    assert validate(folder)[0].kind == "damaged file"
+
+
+def test_the_manifest_alone_tells_of_the_shards(whole, tmp_path):
+    folder = copied(whole, tmp_path / "out")
+    lines = read_lines(folder)
+    for path in folder.glob("created-*.json"):
+        path.unlink()
+    assert read_lines(folder) == lines and len(open_data(folder, "all")) == 8
+    assert write_manifest(folder) == lines
+
+
+def test_other_settings_do_not_go_into_the_same_folder(whole, maker, tmp_path):
+    folder = copied(whole, tmp_path / "out")
+    other = Maker(
+        maker.model, Source(), Variation(per_image=2, noise_level=(0.4, 0.6), steps=2), maker.annotating, maker.filters
+    )
+    with pytest.raises(UsageError, match=r"made with variation\.steps 1, not 2"):
+        make_locally(other, folder, PER_SHARD)
+    with pytest.raises(UsageError, match="sources_per_shard 2, not 1"):
+        make_locally(maker, folder, 2)
+    assert content(folder) == content(whole)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="not ours"):
+        make_locally(maker, tmp_path / "full", PER_SHARD)
+
+
+def test_a_full_disk_keeps_finished_shards(whole, maker, tmp_path, monkeypatch):
+    folder, real = tmp_path / "out", Path.replace
+
+    def full(self, target):
+        if Path(target).name == "created-000001.tar":
+            raise OSError(28, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DataError, match=r"created-000001\.tar: No space left"):
+        make_locally(maker, folder, PER_SHARD)
+    assert {path.name for path in folder.glob("created-*")} == {"created-000000.tar", "created-000000.json"}
+    assert len(open_data(folder, "all")) == 4
+    monkeypatch.undo()
+    make_locally(maker, folder, PER_SHARD)
+    assert content(folder) == content(whole)
+
+
+def test_slices_cover_all_sources_once():
+    for num_sources, per_shard, num_workers in [(10, 3, 2), (9, 3, 4), (1, 5, 3)]:
+        slices = Slices(num_sources, per_shard)
+        shards = [shard for worker in range(num_workers) for shard in slices.share(worker, num_workers)]
+        assert sorted(shards) == list(range(len(slices)))
+        assert sorted(i for shard in shards for i in slices.sources(shard)) == list(range(num_sources))
+    with pytest.raises(UsageError, match="0 to 1"):
+        slices.share(2, 2)
+
+
+def killed_at(maker, folder, event):
+    """Make shards in a process that kills itself at so many openings, movings and removals of files in the folder;
+    returns whether it came so far."""
+    child = os.fork()
+    if child == 0:
+        left = [event]
+
+        def count(name, given):
+            if name in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir") and str(folder) in str(given[0]):
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        make_locally(maker, folder, PER_SHARD)
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def kill_and_go_on(maker, whole, folder, kills, draw):
+    for _ in range(kills):
+        if not killed_at(maker, folder, draw.randint(1, 220)):
+            assert content(folder) == content(whole)
+            folder = folder.with_name(folder.name + "-again")
+    make_locally(maker, folder, PER_SHARD)
+    assert content(folder) == content(whole)
+
+
+@pytest.mark.parametrize("event", [1, 8, 60, 107])
+def test_a_kill_loses_nothing(whole, maker, tmp_path, event):
+    assert killed_at(maker, tmp_path / "out", event)
+    make_locally(maker, tmp_path / "out", PER_SHARD)
+    assert content(tmp_path / "out") == content(whole)
+
+
+@pytest.mark.long
+def test_twenty_random_kills_lose_nothing(whole, maker, tmp_path):
+    kill_and_go_on(maker, whole, tmp_path / "out", 20, random.Random(0))
+
+
+def test_ray_is_asked_for_by_name(maker, tmp_path):
+    if importlib.util.find_spec("ray"):
+        pytest.skip("Ray is installed")
+    with pytest.raises(MissingExtraError, match=r"denoisight\[ray\]"):
+        make_on_ray(lambda: maker, tmp_path / "out", PER_SHARD)
+
+
+def test_datasets_reads_the_archives(whole, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    files = str(whole / "created-*.tar")
+    rows = list(datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path)))
+    assert [row["json"]["key"] for row in rows][:2] == ["a#1", "a#2"] and len(rows) == 8
+    assert rows[0]["rgb.png"].size == (16, 16)
+
+
+def test_webdataset_reads_the_archives(whole):
+    webdataset = pytest.importorskip("webdataset")
+    rows = list(webdataset.WebDataset(str(whole / "created-000000.tar"), shardshuffle=False).decode("pil"))
+    assert [row["json"]["key"] for row in rows] == ["a#1", "a#2", "b#1", "b#2"]
