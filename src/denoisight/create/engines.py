@@ -34,7 +34,7 @@ def make_locally(
 
 
 def make_on_ray(
-    open_maker: Callable[[], Maker], folder: Path | str, shard_size: int = 100, num_workers: int = 2
+    open_maker: Callable[[], Maker], folder: Path | str, slices: Slices, num_workers: int = 2
 ) -> list[ShardLine]:
     """Make all shards by actors that hold a maker each, on the cluster at RAY_ADDRESS, or on this machine.
 
@@ -45,7 +45,6 @@ def make_on_ray(
     begun = not ray.is_initialized()
     ray.init(ignore_reinit_error=True, log_to_driver=False)
     try:
-        slices = Slices.of(open_maker(), shard_size)
         actor = ray.remote(_Actor)
         threads = torch.get_num_threads()
         actors = [actor.remote(open_maker, str(folder), slices, threads) for _ in range(min(num_workers, len(slices)))]

@@ -13,6 +13,7 @@ from ..create.engines import make_locally, make_on_ray
 from ..create.filters import Filters
 from ..create.folder import pairs_folder
 from ..create.pairs import Maker, Variation, Words, check_captions
+from ..create.shards import Slices
 from ..create.sheet import write_pairs_sheet
 from ..data.open import open_data
 from ..data.paired import written
@@ -107,7 +108,7 @@ def create_pairs(
         _tell(out, len(written(out)), dict(reasons_of(lost)))
     else:
         if engine == "ray":
-            make_on_ray(partial(Order.maker, order), out, shard_size, workers)
+            make_on_ray(partial(Order.maker, order), out, Slices.of(maker, shard_size), workers)
         else:
             make_locally(maker, out, shard_size, *share)
         lines = read_lines(out)

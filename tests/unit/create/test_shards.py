@@ -291,7 +291,7 @@ def test_ray_is_asked_for_by_name(maker, tmp_path):
     if importlib.util.find_spec("ray"):
         pytest.skip("Ray is installed")
     with pytest.raises(MissingExtraError, match=r"denoisight\[ray\]"):
-        make_on_ray(lambda: maker, tmp_path / "out", PER_SHARD)
+        make_on_ray(lambda: maker, tmp_path / "out", Slices.of(maker, PER_SHARD))
 
 
 def test_datasets_reads_the_archives(whole, tmp_path):
