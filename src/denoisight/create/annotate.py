@@ -108,7 +108,8 @@ def _read(model: Model, queries: Sequence[Query], names: Sequence[str], batch: i
     done: dict[str, dict[int, Reading]] = {name: {} for name in names}
     for places in model.groups(queries, model.parts.config.resolution, batch):
         images = model.images([queries[i] for i in places], model.parts.config.resolution)
-        for name, outputs in head_outputs(model.parts, images, names).items():
+        captions = [queries[i].text for i in places]
+        for name, outputs in head_outputs(model.parts, images, names, captions).items():
             annotation, uncertainty = model.reads[name].head.read(outputs, images)
             for row, i in enumerate(places):
                 unsure = None if uncertainty is None else uncertainty[row].float().cpu()
