@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from ..data.open import open_data, subset
@@ -16,7 +15,7 @@ from ..errors import RecipeError
 from ..models.folder import Parts
 from ..predict.readout import features
 from ..tasks import Task
-from ..train.ema import Averaged, averaged, decay_of
+from ..train.ema import Averaged, EMAModel, averaged, decay_of
 from ..train.objectives import ReadoutObjective
 from ..train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, Teacher
 from .base import Recipe
