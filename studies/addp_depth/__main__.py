@@ -56,6 +56,8 @@ X0 = (
     arm("x0", "ramp", "on-policy", name="t/T", strength_by="time"),
     arm("x0", "ramp", "on-policy-exact"),
     arm("x0", "ct", "on-policy", **CONSTANT),
+    arm("x0", "ct2", "on-policy", **CONSTANT),
+    arm("x0", "ct2", "drift,on-policy", **CONSTANT),
     *(arm("x0", timesteps) for timesteps in ("ct", "ct2", "converted", "logit-normal", "mode-shifted")),
     *measured("x0"),
     *(arm("x0", "ramp", kinds) for kinds in ("blur", "drift")),

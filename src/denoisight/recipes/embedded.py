@@ -52,8 +52,7 @@ def embedded(tasks: tuple[str, ...] = TASKS, data: str = "") -> Recipe:
     """denoisight train --recipe embedded --model runs/embedded-create
 
     One network for all roles: nine tasks asked for in words, and creation, four passes an image in every step. What is
-    shipped had 86 minutes of this without the corruption of truths, and 100 more with it, on one core
-    (`--model embedded --seed 1 --max-time 100m`).
+    shipped had 86 minutes of it without the corruption of truths, and then all of it from there, with `--seed 1`.
     """
     return embedded_create((), data).model_copy(
         update={
@@ -62,7 +61,7 @@ def embedded(tasks: tuple[str, ...] = TASKS, data: str = "") -> Recipe:
             "model": "embedded-create",
             "network": {},
             "codecs": {"depth": "ratio"} if "depth" in (tasks or TASKS) else {},
-            "max_time": "186m",
+            "max_time": "100m",
             "batch": 16,
             "noise": Noise(timesteps="ct", rho=0.4),
             "gt_augment": GtAugment(kinds=("on-policy",), schedule="constant"),

@@ -5,7 +5,7 @@ from .embedded import embedded_create
 
 
 def warm_up(tasks: tuple[str, ...], data: str) -> Recipe:
-    """denoisight train TASK --recipe warm-up --data DIR
+    """denoisight train --recipe warm-up TASK --data DIR
 
     Heads on a frozen network that creates. Nothing is augmented, so its features are computed once for each picture.
     """
@@ -26,7 +26,7 @@ def warm_up(tasks: tuple[str, ...], data: str) -> Recipe:
 
 
 def self_improve(tasks: tuple[str, ...], data: str) -> Recipe:
-    """denoisight train TASK --recipe self-improve --model WARM_UP --data DIR --self-teaching.pictures CREATED
+    """denoisight train --recipe self-improve TASK --model WARM_UP --data DIR --self-teaching.pictures CREATED
 
     The same heads go on learning, from created pictures too, on which their own average answers in place of a truth.
     The paper keeps 0.998 of the average over 80 pictures, in runs of some 65,000; here it keeps its half over a
