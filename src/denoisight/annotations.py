@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from .errors import DataError
+from .errors import DataError, UsageError
 
 IGNORE = 255
 """The label of pixels that nobody labelled."""
@@ -54,6 +54,18 @@ class Annotation:
     def blank(self: Kind) -> Kind:
         """Of the same kind and size, with nothing known."""
         return replace(self, **{name: torch.zeros_like(t) for name, t in self.tensors().items()})  # type: ignore[type-var]
+
+    def without(self: Kind, pixels: Bool[Tensor, "*b h w"]) -> Kind:
+        """The same with nothing known at these pixels. Raises `UsageError` for boxes, which have none."""
+        unknown = self.blank().tensors()
+
+        def kept(name: str, tensor: Tensor) -> Tensor:
+            places = pixels if tensor.ndim == pixels.ndim else pixels[..., None, :, :]
+            return torch.where(places, unknown[name], tensor)
+
+        # What is told of things, not of pixels, stays.
+        changed = {name: kept(name, tensor) for name, tensor in self.tensors().items() if name in unknown}
+        return replace(self, **changed)  # type: ignore[type-var]
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensor fields by name."""
@@ -233,6 +245,9 @@ class Boxes(Annotation):
     def resize(self, height: int, width: int) -> Boxes:
         sy, sx = height / self.image_size[0], width / self.image_size[1]
         return replace(self, xyxy=self.xyxy * self.xyxy.new_tensor([sx, sy, sx, sy]), image_size=(height, width))
+
+    def without(self, pixels: Bool[Tensor, "*b h w"]) -> Boxes:
+        raise UsageError("Boxes cannot be known in part; take a confidence of 0.")
 
 
 def box_instances(ids: Int64[Tensor, "h w"]) -> Boxes:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..errors import RecipeError
+from ..errors import RecipeError, UsageError
 from ..recipes import RECIPES
 from ..recipes.base import Recipe, override
 from ..recipes.improving import adapt_creation
@@ -71,6 +71,8 @@ def improve(
     said = changes.model_dump(exclude_unset=True)
     if not said.get("data"):
         raise RecipeError("No data to learn from; give a folder of labelled images with --data DIR, or scenes:100.")
+    if mine := {"recipe", "tasks"} & said.keys():
+        raise UsageError(f"--{mine.pop()} is set by the stages; leave it out, and name what to learn with --task.")
     tasks, data = tuple(task.split(",")), str(said["data"])
     time_limit = changes.max_seconds
     own = {key: value for key, value in said.items() if key not in ("max_time", "self_teaching")} | {"route": route}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..annotations import IGNORE, Annotation, Boxes, Depth, Labels, Mask, Normals, Sample, resize_image
+from ..annotations import Annotation, Boxes, Labels, Mask, Sample, resize_image
 from ..data.readers import Reader
 from ..errors import UsageError
 from ..runtime import item_seed
@@ -162,20 +161,7 @@ def _mask(label: Label, least: float) -> Annotation:
     annotation, confidence = label
     if confidence is None or least == 0 or isinstance(annotation, Boxes):
         return annotation
-    sure = confidence >= least
-    match annotation:
-        case Depth():
-            return replace(annotation, values=torch.where(sure, annotation.values, 0.0), valid=annotation.valid & sure)
-        case Normals():
-            return replace(
-                annotation, vectors=torch.where(sure, annotation.vectors, 0.0), valid=annotation.valid & sure
-            )
-        case Labels():
-            return replace(annotation, ids=torch.where(sure, annotation.ids, IGNORE))
-        case Mask():
-            probability = torch.where(sure, annotation.probability, 0.0)
-            return replace(annotation, probability=probability, valid=annotation.valid & sure)
-    return annotation
+    return annotation.without(confidence < least)
 
 
 def _valid(annotation: Annotation) -> float:

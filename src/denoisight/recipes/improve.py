@@ -25,9 +25,8 @@ from ..data.shards import reasons, write_manifest
 from ..errors import UsageError
 from ..predict.load import load
 from ..predict.model import task_of
-from ..runtime import versions, whole_folder, write_json
+from ..runtime import versions, whole_folder, write_json, write_text
 from ..train.objectives import ReadoutObjective
-from ..train.validate import CHOOSE_BY
 from ..train.watch import Signature, cosines, pulling_apart, signatures
 from .base import Recipe, override
 from .launch import train
@@ -96,8 +95,9 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
         model = str(out / "adapt")
     trained = [stages.train("warm-up", override(plan.warm_up, {"model": model}), WARM_SHARE, quiet)]
     for turn in range(1, plan.rounds + 1):
-        pictures = stages.create(f"created-{turn}", plan, trained[-1], turn, plan.rounds)
-        changes: dict[str, object] = {"model": str(trained[-1]), "self_teaching": {"pictures": str(pictures)}}
+        best = min(trained, key=_badness)
+        pictures = stages.create(f"created-{turn}", plan, best, turn, plan.rounds)
+        changes: dict[str, object] = {"model": str(best), "self_teaching": {"pictures": str(pictures)}}
         left = 1 / (plan.rounds - turn + 1)
         trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left, quiet))
     return _finish(plan, out, trained, stages)
@@ -112,7 +112,6 @@ class _Stages:
         path = out / "stages.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         self.done = {line["stage"]: line for line in map(json.loads, lines)}
-        self.began = time.monotonic()
 
     def left(self) -> float:
         """Seconds of the time that is allowed."""
@@ -139,8 +138,8 @@ class _Stages:
         folder = self.out / name
 
         def work() -> dict[str, Any]:
-            recipe, until = plan.warm_up, time.monotonic() + self.left() * CREATE_SHARE / (rounds - turn + 1)
-            maker = _maker(plan, recipe, model, turn)
+            until = time.monotonic() + self.left() * CREATE_SHARE / (rounds - turn + 1)
+            maker = _maker(plan, model, turn)
             check_captions(maker)
             slices, lines = Slices.of(maker, FEW * plan.variation.per_image), []
             for line in write_shards(maker, folder, slices, range(len(slices))):
@@ -166,18 +165,19 @@ class _Stages:
         told = work()
         line = {"stage": name, "seconds": round(time.monotonic() - began, 1), **told, "peak_mb": _peak_mb()}
         self.done[name] = line
-        with (self.out / "stages.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        write_text(self.out / "stages.jsonl", "".join(json.dumps(line) + "\n" for line in self.done.values()))
 
 
-def _maker(plan: Plan, recipe: Recipe, folder: Path, turn: int) -> Maker:
-    """Makes pictures of the labelled ones. They are labelled while the improvement learns, not here."""
+def _maker(plan: Plan, folder: Path, turn: int) -> Maker:
+    """Makes pictures of the labelled ones; what it labels them with is only used with `labels: own`."""
+    recipe = plan.warm_up
     model = load(folder, recipe.device)
     source = open_data(recipe.data, "train", size=(recipe.res or model.parts.config.resolution,) * 2)
     source = subset(source, recipe.labels) if recipe.labels else source
     variation = Variation(**{**asdict(plan.variation), "seed": plan.variation.seed + turn - 1})
-    tasks = tuple(name for name in recipe.tasks)
-    return Maker(model, source, variation, Annotating(tasks=tasks, route=recipe.route), plan.filters, plan.captions)
+    return Maker(
+        model, source, variation, Annotating(tasks=recipe.tasks, route=recipe.route), plan.filters, plan.captions
+    )
 
 
 def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
@@ -198,7 +198,7 @@ def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
 def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: _Stages) -> Improved:
     """The best averaged weights, and the report."""
     best = {folder.name: _validations(folder) for folder in trained}
-    chosen = min(trained, key=lambda folder: min(row["val/badness"] for row in best[folder.name]))
+    chosen = min(trained, key=_badness)
     with whole_folder(out / "model") as new:
         shutil.copytree(chosen / "model", new, dirs_exist_ok=True)
     seen = [sign for folder in trained[1:] for sign in signatures(best[folder.name])]
@@ -226,6 +226,11 @@ def _validations(folder: Path) -> list[dict[str, Any]]:
     return [row for row in map(json.loads, lines) if "val/badness" in row]
 
 
+def _badness(folder: Path) -> float:
+    """Of a stage's averaged weights at their best."""
+    return min(row["val/badness"] for row in _validations(folder))
+
+
 def _best(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The scores of the averaged weights at their best, and of the raw ones ("raw/...") at the same time."""
     row = min(rows, key=lambda row: row["val/badness"])
@@ -235,8 +240,7 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _angles(plan: Plan, folder: Path) -> dict[tuple[str, str], float]:
     """Between the gradients of the tasks' losses at what they share, on one batch of the labelled pictures."""
     recipe = plan.warm_up
-    tasks = [name for name in recipe.tasks if name in CHOOSE_BY]
-    if len(tasks) < 2 or recipe.route != "readout":
+    if len(recipe.tasks) < 2 or recipe.route != "readout":
         return {}
     parts = load(folder, "cpu").parts
     made = [task_of(entry) for entry in parts.config.reads]

@@ -27,7 +27,6 @@ from .ema import trained
 from .gt_augment import ON_POLICY, GtAugment, corrupt
 from .noised import Network, noised
 from .pixels import sampled
-from .self_improve import without
 
 
 @dataclass(frozen=True)
@@ -261,5 +260,5 @@ class ReadoutObjective(nn.Module):
             unsure = task.head.read(outputs.detach(), batch.images).uncertainty
             seeds = [(seed, f"pixels {task.name} {key}", step) for key in batch.keys]
             if unsure is not None:
-                truth = without(truth, ~sampled(unsure, truth.valid, self.pixels, seeds))  # type: ignore[attr-defined]
+                truth = truth.without(~sampled(unsure, truth.valid, self.pixels, seeds))  # type: ignore[attr-defined]
         return task.head.loss(outputs, truth, batch.images)

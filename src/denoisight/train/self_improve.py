@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor, nn
 
-from ..annotations import IGNORE, Annotation, Batch, Depth, Labels, Mask, Normals
+from ..annotations import Batch
 from ..diffusion.prediction import clean_from
 from ..diffusion.schedule import Level
 from ..errors import UsageError
@@ -148,16 +147,7 @@ def answered(batch: Batch, readings: Mapping[str, Reading], confidence: float = 
     truths = {
         name: reading.annotation
         if reading.uncertainty is None
-        else without(reading.annotation, reading.uncertainty > 1 - confidence)
+        else reading.annotation.without(reading.uncertainty > 1 - confidence)
         for name, reading in readings.items()
     }
     return replace(batch, truths=truths, labelled=(True,) * len(batch))
-
-
-def without(annotation: Annotation, unsure: Bool[Tensor, "*b h w"]) -> Annotation:
-    """Nothing known at the pixels `unsure`. Raises `UsageError` for boxes, which have no pixels."""
-    if isinstance(annotation, Labels):
-        return replace(annotation, ids=annotation.ids.masked_fill(unsure, IGNORE))
-    if isinstance(annotation, Depth | Normals | Mask):
-        return replace(annotation, valid=annotation.valid & ~unsure)
-    raise UsageError(f"{type(annotation).__name__} cannot be known in part; take --confidence 0.")

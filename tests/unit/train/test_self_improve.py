@@ -19,7 +19,7 @@ from denoisight.tasks import Reading, make_tasks
 from denoisight.train.cache import FeatureCache
 from denoisight.train.ema import Averaged, averaged, decay_of, trained
 from denoisight.train.objectives import DenoiseObjective, ReadoutObjective
-from denoisight.train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, answered, without
+from denoisight.train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, answered
 
 TASKS = make_tasks(["depth", "normals", "semantic", "saliency"], CLASSES)
 NAMES = [task.name for task in TASKS]
@@ -120,8 +120,8 @@ def test_what_the_teacher_is_unsure_of_is_unknown(batch: Batch) -> None:
 
 def test_boxes_cannot_be_known_in_part() -> None:
     boxes = Boxes(torch.zeros(1, 4), torch.zeros(1).long(), torch.ones(1), torch.ones(1).bool(), (4, 4))
-    with pytest.raises(UsageError, match="confidence 0"):
-        without(boxes, torch.ones(4, 4) > 0)
+    with pytest.raises(UsageError, match="confidence of 0"):
+        boxes.without(torch.ones(4, 4) > 0)
 
 
 def test_denoising_is_taught_by_a_walk_of_the_average(batch: Batch) -> None:
