@@ -7,19 +7,16 @@ stopped. A training pass costs 3 units and a pass without gradients 1; all arms 
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
 import tempfile
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from studies import pool
 
 STEPS = (1, 2, 4, 10)
 """Denoising steps that are tried; the clean estimate after each of the last number is scored, too."""
@@ -69,29 +66,19 @@ class Study:
 
     def rows(self) -> list[dict[str, Any]]:
         """Finished runs of arms that the study still has, at its own budget."""
-        if not self.results.exists():
-            return []
         names = {arm.name for arm in self.arms}
-        rows = [json.loads(line) for line in self.results.read_text().splitlines()]
-        return [row for row in rows if row["arm"] in names and row["units"] == self.units]
+        return [row for row in pool.rows(self.results) if row["arm"] in names and row["units"] == self.units]
 
 
 def run(study: Study, data: Path, jobs: int | None = None) -> None:
     """Train and score what is missing, seed by seed, on `jobs` cores; each result is written when it is there."""
     done = {(row["arm"], row["seed"]) for row in study.rows()}
-    missing = [(arm, seed) for seed in study.seeds for arm in study.arms if (arm.name, seed) not in done]
+    missing = [(study, arm, seed, data) for seed in study.seeds for arm in study.arms if (arm.name, seed) not in done]
     print(f"{len(done)} runs are done, {len(missing)} to go.", flush=True)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs or os.cpu_count(), spawn, _one_thread) as pool:
-        running = [pool.submit(train_and_score, study, arm, seed, data) for arm, seed in missing]
-        for finished in as_completed(running):
-            if finished.exception():
-                pool.shutdown(wait=False, cancel_futures=True)
-            row = finished.result()
-            with study.results.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            told = ", ".join(f"{task} {row['scores'][task]['val']}" for task in study.judged)
-            print(f"{row['arm']}, seed {row['seed']}: {told}, {row['cpu_s']:.0f} s", flush=True)
+    for row in pool.each(train_and_score, missing, jobs):
+        pool.append(study.results, row)
+        told = ", ".join(f"{task} {row['scores'][task]['val']}" for task in study.judged)
+        print(f"{row['arm']}, seed {row['seed']}: {told}, {row['cpu_s']:.0f} s", flush=True)
 
 
 def train_and_score(study: Study, arm: Arm, seed: int, data: Path) -> dict[str, Any]:
@@ -144,9 +131,3 @@ def score_split(
 
 def _rounded(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(v) else float(f"{v:.4g}") for v in values]
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)

@@ -1,0 +1,172 @@
+"""The stages of a study of self-improvement, each done once and found by whoever needs it, and its command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from studies import pool
+from studies.teaching import ROOT, TESTED, Cell, Study, hash_of
+
+DRAWS = 200
+"""Lists of test images drawn with replacement, the same ones for every run."""
+
+
+def run(study: Study, jobs: int | None = None) -> None:
+    """Do what is missing on `jobs` cores, seed by seed: first warm-ups, then pictures, then the arms."""
+    done = {(*row["key"], row["seed"]) for row in study.rows()}
+    for seed in study.seeds:
+        cells = [Cell(study, arm, seed) for arm in study.arms if (*arm.key, seed) not in done]
+        print(f"Seed {seed}: {len(study.arms) - len(cells)} runs are done, {len(cells)} to go.", flush=True)
+        if not cells:
+            continue
+        for cell in cells:
+            cell.render()
+        creating = [cell for cell in cells if cell.arm.pictures in ("created", "annotated")]
+        _each_once(warm_up, {cell.warm: (cell,) for cell in [*cells, *(cell.maker for cell in creating)]}, jobs)
+        turns = [(cell, turn) for cell in creating for turn in range(cell.arm.rounds)]
+        _each_once(create, {cell.created(turn): (cell, turn) for cell, turn in turns}, jobs)
+        for row in pool.each(train_and_score, [(cell,) for cell in cells], jobs):
+            pool.append(study.results, row)
+            print(f"{' '.join(map(str, row['key']))}: {row['val']}, {row['cpu_s']} s", flush=True)
+
+
+def _each_once(stage: Callable[..., Any], calls: dict[Path, Sequence[Any]], jobs: int | None) -> None:
+    missing = [call for folder, call in calls.items() if not folder.exists()]
+    for seconds in pool.each(stage, missing, jobs):
+        print(f"{stage.__name__}: {seconds:.0f} s", flush=True)
+
+
+def warm_up(cell: Cell) -> float:
+    """Heads for the arm's tasks from its labels. Returns CPU seconds, here and below."""
+    return _once(cell.warm, lambda folder: _train(cell.warm_recipe, folder))
+
+
+def create(cell: Cell, turn: int) -> float:
+    """Pictures like the arm's labelled ones."""
+    return _once(cell.created(turn), lambda folder: _write_created(cell, turn, folder))
+
+
+def train_and_score(cell: Cell) -> dict[str, Any]:
+    """One run: validation scores of the averaged weights and of the raw ones, test scores of the former."""
+    arm, study = cell.arm, cell.study
+    model, seconds = cell.warm, 0.0
+    for turn in range(arm.rounds):
+        if arm.pictures == "annotated":
+            seconds += _once(cell.annotated(turn), lambda folder, turn=turn: _write_annotated(cell, turn, folder))
+        recipe = cell.recipe(model, turn)
+        model = ROOT / "arms" / hash_of(recipe.model_dump()) / "run"
+        seconds += _once(model, lambda folder, recipe=recipe: _train(recipe, folder))
+    own = {"key": arm.key, "seed": cell.seed, "settings": study.settings, "steps": study.steps}
+    return {**own, "cpu_s": round(seconds), **_validation(model), **score(model, arm.tasks, study.test)}
+
+
+def score(model: Path, tasks: Iterable[str], count: int) -> dict[str, Any]:
+    """Test scores of each task by the metric that decides for it, and what they are on lists drawn from the images."""
+    from denoisight.data.open import open_data, subset
+    from denoisight.evaluate.own import own
+    from denoisight.evaluate.run import count_arms
+    from denoisight.predict.load import load
+    from denoisight.predict.model import Options
+    from denoisight.recipes.judge import predictor
+    from denoisight.train.validate import CHOOSE_BY
+
+    loaded, scored = load(model, "cpu"), {}
+    reader = subset(open_data(str(TESTED), "test"), count)
+    for task in tasks:
+        protocol = own(reader, task, "test")
+        answer = predictor(loaded, task, Options(batch=16, route="readout"))
+        tally = count_arms({"": answer}, protocol, reader, range(len(reader)), batch=16)[""]
+        metric = CHOOSE_BY[task][0]
+        drawn = tally.resampled(protocol.pooling, resamples=DRAWS)[metric]
+        scored[task] = {"test": tally.scores(protocol.pooling)[metric], "drawn": [float(f"{v:.5g}") for v in drawn]}
+    return {"scores": scored}
+
+
+def _write_created(cell: Cell, turn: int, folder: Path) -> None:
+    from denoisight.create.pairs import Maker, Variation
+    from denoisight.create.shards import Slices, write_shards
+    from denoisight.data.open import open_data, subset
+    from denoisight.data.shards import write_manifest
+    from denoisight.predict.load import load
+
+    source = subset(open_data(str(cell.labelled), "train"), cell.arm.labels)
+    maker = Maker(load(cell.maker.warm, "cpu"), source, Variation(**cell.variation(turn)))
+    slices = Slices.of(maker, 100)
+    for _ in write_shards(maker, folder, slices, range(len(slices))):
+        pass
+    write_manifest(folder)
+
+
+def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
+    from denoisight.annotations import Sample
+    from denoisight.create.annotate import Annotating, annotate
+    from denoisight.data.open import open_data
+    from denoisight.data.paired import write_pairs
+    from denoisight.predict.load import load
+
+    reader, model = open_data(str(cell.created(turn)), "all"), load(cell.warm, "cpu")
+    queries = [reader[i].query for i in range(len(reader))]
+    found = annotate(model, queries, Annotating(cell.arm.tasks, "readout"), batch=16)
+    truths = [{model.task(task)[0].truth: label.annotation for task, label in labels.items()} for labels in found]
+    write_pairs(map(Sample, queries, truths), folder, exact=True)
+    # Nothing is judged on them: all are for training, and one is named for validation so that none is held out.
+    keys = [query.key for query in queries]
+    (folder / "splits.json").write_text(json.dumps({"train": keys, "val": keys[:1]}))
+
+
+def _train(recipe: Any, folder: Path) -> None:
+    from denoisight.recipes.launch import train
+
+    train(recipe, folder, quiet=True)
+
+
+def _validation(run: Path) -> dict[str, Any]:
+    """Scores on validation scenes at the best step of the averaged weights, and of the raw ones then."""
+    rows = [row for row in pool.rows(run / "metrics.jsonl") if "val/badness" in row]
+    best = min(rows, key=lambda row: row["val/badness"])
+    named = {kind: {n.split("/", 1)[1]: round(v, 5) for n, v in best.items() if n.startswith(f"{kind}/")}
+             for kind in ("val", "raw")}  # fmt: skip
+    return {"best_step": best["step"], **named}
+
+
+def _once(folder: Path, make: Callable[[Path], None]) -> float:
+    """Fill a folder that is whole or absent; what it cost then is nothing if it was there."""
+    from denoisight.runtime import whole_folder
+
+    if folder.exists():
+        return json.loads((folder.parent / "cost.json").read_text())
+    began = time.process_time()
+    with whole_folder(folder) as new:
+        make(new)
+    seconds = time.process_time() - began
+    (folder.parent / "cost.json").write_text(json.dumps(round(seconds, 1)))
+    return seconds
+
+
+def command(study: Study, about: str) -> None:
+    """`[--quick] [--jobs N] [--table]`: do what is missing and write README.md.
+
+    Quick is the first three arms of one seed with a tenth of the steps, in a folder of its own: whether it runs.
+    """
+    from studies.teaching_tables import write
+
+    flags = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--quick", action="store_true", help="three arms of one seed, a tenth of the steps: no result")
+    flags.add_argument("--table", action="store_true", help="only write README.md from results.jsonl")
+    flags.add_argument("--jobs", type=int, help="runs at a time (default: one a core)")
+    asked = flags.parse_args()
+    if asked.quick:
+        folder = Path("runs/studies") / f"{study.folder.name}-quick"
+        folder.mkdir(parents=True, exist_ok=True)
+        few = tuple(replace(arm, count=min(arm.count, 100)) for arm in study.arms[:3])
+        steps = (study.steps[0] // 10, study.steps[1] // 10)
+        study = replace(study, folder=folder, arms=few, seeds=(0,), steps=steps, test=64)
+    if not asked.table:
+        run(study, asked.jobs)
+    write(study, about)

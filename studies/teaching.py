@@ -1,0 +1,176 @@
+"""What the studies of self-improvement share: few labels, a warm-up, pictures beside, arms that go on from the warm-up.
+
+Every (arm, seed) starts at the warm-up of its own tasks, labels and seed, takes the same number of gradient steps, is
+chosen by the same validation scenes and scored on the same test scenes. Labelled scenes, unlabelled ones, created
+pictures, initial heads and the order of batches all change with the seed. Warm-ups and pictures lie in
+runs/studies/teaching and serve all studies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from studies import pool
+from studies.scenes import scenes
+
+ROOT = Path("runs/studies/teaching")
+TESTED = ROOT / "tested"
+SIDE = 64
+ALL, MOST_LABELS, VAL = 8192, 400, 128
+MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6}
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """What comes after the warm-up of `tasks` on `labels` scenes.
+
+    labels: 0 is all of them. pictures: beside the labelled ones, `count` of them: "created" and "unlabelled" ones are
+    answered for by the average as it learns, "annotated" are created ones with the labels that the warm-up gave them.
+    variation: how they are created. rounds: the steps are divided among so many turns of creating and learning. warm:
+    changes to the recipes of both trainings; changes: to that of the second.
+    """
+
+    name: str
+    tasks: tuple[str, ...] = ("normals",)
+    labels: int = 100
+    pictures: Literal["", "created", "annotated", "unlabelled"] = ""
+    count: int = 400
+    variation: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 1
+    warm: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def group(self) -> tuple[str, int]:
+        """Arms of one group are held against each other."""
+        return "+".join(self.tasks), self.labels
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.name, *self.group
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms of one recipe; `base` is the one that the others of its group are held against.
+
+    steps: of the warm-up, and of what comes after. creator: what the trainings begin at and pictures are created by,
+    varied as `variation` says where an arm says nothing else. recipe: changes to the recipes of all trainings.
+    """
+
+    folder: Path
+    arms: tuple[Arm, ...]
+    base: str = "labels alone"
+    steps: tuple[int, int] = (600, 600)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    creator: str = "embedded-create"
+    variation: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    test: int = 512
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results.jsonl"
+
+    @property
+    def settings(self) -> str:
+        """A hash of what all runs have in common; results of other settings do not count."""
+        return hash_of(self.steps, self.creator, self.variation, self.recipe, self.test)
+
+    def rows(self) -> list[dict[str, Any]]:
+        known = {arm.key for arm in self.arms}
+        rows = pool.rows(self.results)
+        return [row for row in rows if tuple(row["key"]) in known and row["settings"] == self.settings]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm with its seed: its recipes, and where what it needs lies."""
+
+    study: Study
+    arm: Arm
+    seed: int
+
+    @property
+    def labelled(self) -> Path:
+        return ROOT / f"labelled-{self.seed}" if self.arm.labels else scenes(ALL, SIDE)
+
+    @property
+    def unlabelled(self) -> Path:
+        return ROOT / f"unlabelled-{self.seed}"
+
+    def render(self) -> None:
+        """Training scenes that are other ones for each seed, and the same ones to validate and to test on."""
+        from denoisight.data.render import render_scenes
+
+        size = (SIDE, SIDE)
+        if self.arm.labels:
+            render_scenes(self.labelled, "train", MOST_LABELS, size, 1 + 2 * self.seed)
+            render_scenes(self.labelled, "val", VAL, size, 0)
+        if self.arm.pictures == "unlabelled":
+            render_scenes(self.unlabelled, "train", 4 * MOST_LABELS, size, 2 + 2 * self.seed)
+        render_scenes(TESTED, "test", self.study.test, size, 0)
+
+    @property
+    def warm_recipe(self) -> Any:
+        from denoisight.recipes.improving import warm_up
+
+        return self._recipe(warm_up, {"model": self.study.creator, "steps": self.study.steps[0]})
+
+    @property
+    def warm(self) -> Path:
+        """Where the warm-up's run lies."""
+        return ROOT / "warm" / hash_of(self.warm_recipe.model_dump()) / "run"
+
+    def recipe(self, model: Path, turn: int) -> Any:
+        """Of what comes after the warm-up, in a turn of it."""
+        from denoisight.recipes.improving import self_improve
+
+        steps = self.study.steps[1] // self.arm.rounds
+        own: dict[str, Any] = {"model": str(model), "steps": steps, "seed": self.seed + 1000 * (turn + 1)}
+        if self.arm.pictures in ("", "annotated"):
+            # As fast as the average that teaches: half of it is kept over a twentieth of the run.
+            own["optim"] = {"ema": 0.5 ** (20 / steps)}
+        return self._recipe(self_improve, own, {"self_teaching": self._beside(turn)}, self.arm.changes)
+
+    def _recipe(self, begin: Any, own: Mapping[str, Any], *changes: Mapping[str, Any]) -> Any:
+        from denoisight.recipes.base import override
+
+        recipe = begin(self.arm.tasks, str(self.labelled))
+        own = {"labels": self.arm.labels, "seed": self.seed, **MACHINE, **own}
+        for more in (own, self.study.recipe, self.arm.warm, *changes):
+            recipe = override(recipe, dict(more))
+        return recipe
+
+    def _beside(self, turn: int) -> dict[str, Any]:
+        folders = {"created": self.created(turn), "annotated": self.annotated(turn), "unlabelled": self.unlabelled}
+        if not self.arm.pictures:
+            return {}
+        labels = "own" if self.arm.pictures == "annotated" else "average"
+        return {"pictures": str(folders[self.arm.pictures]), "count": self.arm.count, "labels": labels}
+
+    @property
+    def maker(self) -> Cell:
+        """Whose warm-up creates the pictures: of one task on a frozen network, so that they are the creator's own."""
+        return replace(self, arm=Arm("maker", labels=self.arm.labels))
+
+    def variation(self, turn: int) -> dict[str, Any]:
+        per_image = -(-self.arm.count // max(self.arm.labels, 1))
+        return {"per_image": per_image, "seed": turn, **self.study.variation, **self.arm.variation}
+
+    def created(self, turn: int) -> Path:
+        """Where the shards of a turn lie."""
+        return ROOT / "created" / hash_of(str(self.maker.warm), self.variation(turn)) / "pairs"
+
+    def annotated(self, turn: int) -> Path:
+        """Where these pictures lie with the labels of the arm's own warm-up."""
+        return ROOT / "annotated" / hash_of(str(self.created(turn)), str(self.warm)) / "pairs"
+
+
+def hash_of(*values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=dict).encode()).hexdigest()[:16]

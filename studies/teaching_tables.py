@@ -1,0 +1,116 @@
+"""What is written about a study of self-improvement: a table for each task, and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from studies.tables import COLOURS
+from studies.teaching import Arm, Study
+
+RESAMPLES = 2000
+Runs = Sequence[Mapping[str, Any]]
+Interval = tuple[float, float, float]
+
+SHOWN = {"normals": ("mean angle, degrees", -1, 1.0, 2), "semantic": ("mIoU", 1, 100.0, 1),
+         "depth": ("AbsRel", -1, 1.0, 4), "saliency": ("best F", 1, 100.0, 1)}  # fmt: skip
+"""The metric's name, which way is better, by what it is multiplied, decimals."""
+
+
+def write(study: Study, about: str) -> None:
+    """README.md with a table for each task of each group of tasks, and a figure of each, in the study's folder."""
+    found = {arm: _runs(study, arm) for arm in study.arms}
+    found = {arm: runs for arm, runs in found.items() if runs}
+    if not found:
+        return
+    lines = [
+        *about.strip().splitlines(),
+        "",
+        "Change is against the arm with the same labels and no pictures beside, of the same seeds. Brackets: 95 %",
+        "bootstrap intervals over seeds and test scenes. theta_C and theta_E: validation score of the averaged",
+        "weights, which are what is tested, and of the raw ones at the same time. CPU s: of training after the",
+        "warm-up, on one core. Written from `results.jsonl` by " + f"`python -m studies.{study.folder.name} --table`.",
+    ]
+    for tasks in dict.fromkeys(arm.tasks for arm in found):
+        for task in tasks:
+            mine = {arm: runs for arm, runs in found.items() if arm.tasks == tasks}
+            name = f"{task}-of-{len(tasks)}" if len(tasks) > 1 else task
+            together = f", learnt with {', '.join(other for other in tasks if other != task)}" if len(tasks) > 1 else ""
+            lines += ["", f"## {task}{together}", "", *table(study, task, mine), "", f"![{name}](figure-{name}.svg)"]
+            draw(study, task, mine, name)
+    (study.folder / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def table(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
+    metric, better, times, decimals = SHOWN[task]
+    arrow = "↓" if better < 0 else "↑"
+    lines = [
+        f"| labels | arm | seeds | CPU s | {metric} {arrow} | change | theta_C | theta_E |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    bases = {arm.group: runs for arm, runs in found.items() if arm.name == study.base}
+    for arm, runs in found.items():
+        value = _told(interval(task, runs), times, decimals)
+        base = bases.get(arm.group)
+        change = _told(interval(task, runs, base), times, decimals, "+") if base and runs is not base else ""
+        seconds = round(np.mean([run["cpu_s"] for run in runs]))
+        both = [_mean_of(runs, kind, task, times, decimals) for kind in ("val", "raw")]
+        lines.append(f"| {arm.labels or 'all'} | {arm.name} | {len(runs)} | {seconds} | {value} | {change} | "
+                     f"{both[0]} | {both[1]} |")  # fmt: skip
+    return lines
+
+
+def interval(task: str, runs: Runs, base: Runs | None = None) -> Interval:
+    """Mean over seeds and its 95 % bootstrap interval over seeds and test images; of the difference to `base` in the
+    seeds that both have. Every run was scored on the same lists of images, so differences are paired."""
+    own = {run["seed"]: run["scores"][task] for run in runs}
+    if base is not None:
+        other = {run["seed"]: run["scores"][task] for run in base}
+        seeds = sorted(own.keys() & other.keys())
+        means = np.array([own[s]["test"] - other[s]["test"] for s in seeds])
+        drawn = np.array([np.subtract(own[s]["drawn"], other[s]["drawn"]) for s in seeds])
+    else:
+        means, drawn = np.array([one["test"] for one in own.values()]), np.array([one["drawn"] for one in own.values()])
+    if not len(means):
+        return np.nan, np.nan, np.nan
+    draw = np.random.default_rng(0)
+    seeds_drawn = draw.integers(len(drawn), size=(RESAMPLES, len(drawn)))
+    lists = draw.integers(drawn.shape[1], size=(RESAMPLES, 1))
+    low, high = np.quantile(drawn[seeds_drawn, lists].mean(1), [0.025, 0.975])
+    return float(means.mean()), float(low), float(high)
+
+
+def draw(study: Study, task: str, found: Mapping[Arm, Runs], name: str) -> None:
+    """Every arm's score with its interval, one colour for each number of labels."""
+    metric, _, times, _ = SHOWN[task]
+    colours = dict(zip(dict.fromkeys(arm.labels for arm in found), COLOURS, strict=False))
+    figure = Figure(figsize=(7, max(2.4, 1 + 0.24 * len(found))), layout="constrained")
+    axes = figure.add_subplot()
+    for place, (arm, runs) in enumerate(found.items()):
+        middle, low, high = (times * value for value in interval(task, runs))
+        axes.plot([low, high], [place, place], color=colours[arm.labels], linewidth=1.2)
+        axes.plot(middle, place, "o", color=colours[arm.labels], markersize=4)
+    axes.set_yticks(range(len(found)), [f"{arm.name} ({arm.labels or 'all'})" for arm in found], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{task}: test {metric}")
+    axes.grid(axis="x", linewidth=0.4)
+    with rc_context({"svg.hashsalt": study.folder.name}):  # alike whenever it is drawn
+        figure.savefig(study.folder / f"figure-{name}.svg", metadata={"Date": None})
+
+
+def _runs(study: Study, arm: Arm) -> Runs:
+    rows = [row for row in study.rows() if tuple(row["key"]) == arm.key]
+    return sorted(rows, key=lambda row: row["seed"])
+
+
+def _told(value: Interval, times: float, decimals: int, sign: str = "") -> str:
+    middle, low, high = (f"{times * number:{sign}.{decimals}f}" for number in value)
+    return f"{middle} [{low}, {high}]"
+
+
+def _mean_of(runs: Runs, kind: str, task: str, times: float, decimals: int) -> str:
+    values = [v for run in runs for n, v in run[kind].items() if n.startswith(f"{task}/")]
+    return f"{times * np.mean(values):.{decimals}f}" if values else ""
