@@ -29,6 +29,8 @@ def run(study: Study, jobs: int | None = None) -> None:
             cell.render()
         creating = [cell for cell in cells if cell.arm.pictures in ("created", "annotated")]
         _each_once(warm_up, {cell.warm: (cell,) for cell in [*cells, *(cell.maker for cell in creating)]}, jobs)
+        asked = [cell for cell in creating if cell.arm.labelled_by != "readout"]
+        _each_once(warm_up_by_denoising, {cell.denoising: (cell,) for cell in asked}, jobs)
         turns = [(cell, turn) for cell in creating for turn in range(cell.arm.rounds)]
         _each_once(create, {cell.created(turn): (cell, turn) for cell, turn in turns}, jobs)
         for row in pool.each(train_and_score, [(cell,) for cell in cells], jobs):
@@ -45,6 +47,11 @@ def _each_once(stage: Callable[..., Any], calls: dict[Path, Sequence[Any]], jobs
 def warm_up(cell: Cell) -> float:
     """Heads for the arm's tasks from its labels. Returns CPU seconds, here and below."""
     return _once(cell.warm, lambda folder: _train(cell.warm_recipe, folder))
+
+
+def warm_up_by_denoising(cell: Cell) -> float:
+    """A network that denoises truths, from the arm's labels."""
+    return _once(cell.denoising, lambda folder: _train(cell.denoising_recipe, folder))
 
 
 def create(cell: Cell, turn: int) -> float:
@@ -89,6 +96,7 @@ def score(model: Path, tasks: Iterable[str], count: int) -> dict[str, Any]:
 
 
 def _write_created(cell: Cell, turn: int, folder: Path) -> None:
+    from denoisight.create.filters import Filters
     from denoisight.create.pairs import Maker, Variation
     from denoisight.create.shards import Slices, write_shards
     from denoisight.data.open import open_data, subset
@@ -96,7 +104,8 @@ def _write_created(cell: Cell, turn: int, folder: Path) -> None:
     from denoisight.predict.load import load
 
     source = subset(open_data(str(cell.labelled), "train"), cell.arm.labels)
-    maker = Maker(load(cell.maker.warm, "cpu"), source, Variation(**cell.variation(turn)))
+    filters = Filters(**cell.arm.filters)
+    maker = Maker(load(cell.maker.warm, "cpu"), source, Variation(**cell.variation(turn)), filters=filters)
     slices = Slices.of(maker, 100)
     for _ in write_shards(maker, folder, slices, range(len(slices))):
         pass
@@ -104,16 +113,24 @@ def _write_created(cell: Cell, turn: int, folder: Path) -> None:
 
 
 def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
-    from denoisight.annotations import Sample
+    from denoisight.annotations import Sample, stack
     from denoisight.create.annotate import Annotating, annotate
     from denoisight.data.open import open_data
     from denoisight.data.paired import write_pairs
+    from denoisight.predict.ensemble import agree
     from denoisight.predict.load import load
 
-    reader, model = open_data(str(cell.created(turn)), "all"), load(cell.warm, "cpu")
-    queries = [reader[i].query for i in range(len(reader))]
-    found = annotate(model, queries, Annotating(cell.arm.tasks, "readout"), batch=16)
-    truths = [{model.task(task)[0].truth: label.annotation for task, label in labels.items()} for labels in found]
+    reader, ways = open_data(str(cell.created(turn)), "all"), {"readout": cell.warm, "denoise": cell.denoising}
+    queries, models = [reader[i].query for i in range(len(reader))], {}
+    for way in ways if cell.arm.labelled_by == "both" else (cell.arm.labelled_by,):
+        models[way] = load(ways[way], "cpu")
+    found = [annotate(model, queries, Annotating(cell.arm.tasks, way), batch=16) for way, model in models.items()]
+    truth_of = {task: next(iter(models.values())).task(task)[0].truth for task in cell.arm.tasks}
+    truths = [
+        {truth: agree(stack([labels[task].annotation for labels in each])).annotation if len(each) > 1
+         else each[0][task].annotation for task, truth in truth_of.items()}
+        for each in zip(*found, strict=True)
+    ]  # fmt: skip
     write_pairs(map(Sample, queries, truths), folder, exact=True)
     # Nothing is judged on them: all are for training, and one is named for validation so that none is held out.
     keys = [query.key for query in queries]
@@ -154,6 +171,7 @@ def command(study: Study, about: str) -> None:
 
     Quick is the first three arms of one seed with a tenth of the steps, in a folder of its own: whether it runs.
     """
+    from studies.creating import judge
     from studies.teaching_tables import write
 
     flags = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,4 +187,6 @@ def command(study: Study, about: str) -> None:
         study = replace(study, folder=folder, arms=few, seeds=(0,), steps=steps, test=64)
     if not asked.table:
         run(study, asked.jobs)
+        if study.judged:
+            judge(study, asked.jobs)
     write(study, about)

@@ -22,6 +22,13 @@ ROOT = Path("runs/studies/teaching")
 TESTED = ROOT / "tested"
 SIDE = 64
 ALL, MOST_LABELS, VAL = 8192, 400, 128
+ON_POLICY = {"kinds": "on-policy", "schedule": "constant"}
+DENOISE = {
+    "recipe": "warm-up by denoising",
+    "optim": {"name": "muon", "lr": 2e-3},
+    "augment": {"colour": 0.0, "crop": 1.0},
+    "precision": "bf16",
+}
 MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6}
 
 
@@ -30,17 +37,20 @@ class Arm:
     """What comes after the warm-up of `tasks` on `labels` scenes.
 
     labels: 0 is all of them. pictures: beside the labelled ones, `count` of them: "created" and "unlabelled" ones are
-    answered for by the average as it learns, "annotated" are created ones with the labels that the warm-up gave them.
-    variation: how they are created. rounds: the steps are divided among so many turns of creating and learning. warm:
-    changes to the recipes of both trainings; changes: to that of the second.
+    answered for by the average as it learns, "annotated" are created ones with the labels that the warm-up gave them,
+    or with those of another by denoising, or both (`labelled_by`). variation: how they are created; filters: which of
+    them are kept. rounds: the steps are divided among so many turns of creating and learning. warm: changes to the
+    recipes of both trainings; changes: to that of the second.
     """
 
     name: str
     tasks: tuple[str, ...] = ("normals",)
     labels: int = 100
     pictures: Literal["", "created", "annotated", "unlabelled"] = ""
+    labelled_by: Literal["readout", "denoise", "both"] = "readout"
     count: int = 400
     variation: Mapping[str, Any] = field(default_factory=dict)
+    filters: Mapping[str, float | bool] = field(default_factory=dict)
     rounds: int = 1
     warm: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +71,7 @@ class Study:
 
     steps: of the warm-up, and of what comes after. creator: what the trainings begin at and pictures are created by,
     varied as `variation` says where an arm says nothing else. recipe: changes to the recipes of all trainings.
+    judged: whether the pictures themselves are, see `studies.creating`.
     """
 
     folder: Path
@@ -72,6 +83,7 @@ class Study:
     variation: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     test: int = 512
+    judged: bool = False
 
     @property
     def results(self) -> Path:
@@ -127,6 +139,18 @@ class Cell:
         """Where the warm-up's run lies."""
         return ROOT / "warm" / hash_of(self.warm_recipe.model_dump()) / "run"
 
+    @property
+    def denoising_recipe(self) -> Any:
+        """A warm-up of the other route, on the same labels and as many pictures in a batch."""
+        from denoisight.recipes.base import Recipe
+
+        own = {"model": self.study.creator, "steps": self.study.steps[0], "batch": 16, "gt_augment": ON_POLICY}
+        return self._recipe(lambda tasks, data: Recipe(tasks=tasks, data=data, **DENOISE), own)
+
+    @property
+    def denoising(self) -> Path:
+        return ROOT / "warm" / hash_of(self.denoising_recipe.model_dump()) / "run"
+
     def recipe(self, model: Path, turn: int) -> Any:
         """Of what comes after the warm-up, in a turn of it."""
         from denoisight.recipes.improving import self_improve
@@ -165,11 +189,12 @@ class Cell:
 
     def created(self, turn: int) -> Path:
         """Where the shards of a turn lie."""
-        return ROOT / "created" / hash_of(str(self.maker.warm), self.variation(turn)) / "pairs"
+        return ROOT / "created" / hash_of(str(self.maker.warm), self.variation(turn), self.arm.filters) / "pairs"
 
     def annotated(self, turn: int) -> Path:
         """Where these pictures lie with the labels of the arm's own warm-up."""
-        return ROOT / "annotated" / hash_of(str(self.created(turn)), str(self.warm)) / "pairs"
+        by = [str(self.warm)] if self.arm.labelled_by == "readout" else [str(self.warm), str(self.denoising)]
+        return ROOT / "annotated" / hash_of(str(self.created(turn)), by, self.arm.labelled_by) / "pairs"
 
 
 def hash_of(*values: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from studies import creating
 from studies.tables import COLOURS
 from studies.teaching import Arm, Study
 
@@ -41,6 +42,7 @@ def write(study: Study, about: str) -> None:
             together = f", learnt with {', '.join(other for other in tasks if other != task)}" if len(tasks) > 1 else ""
             lines += ["", f"## {task}{together}", "", *table(study, task, mine), "", f"![{name}](figure-{name}.svg)"]
             draw(study, task, mine, name)
+    lines += delta_m(study, found) + creating.table(study)
     (study.folder / "README.md").write_text("\n".join(lines) + "\n")
 
 
@@ -51,7 +53,10 @@ def table(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
         f"| labels | arm | seeds | CPU s | {metric} {arrow} | change | theta_C | theta_E |",
         "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
-    bases = {arm.group: runs for arm, runs in found.items() if arm.name == study.base}
+    bases: dict[tuple[str, int], Runs] = {}
+    for arm, runs in found.items():
+        if arm.name.endswith(study.base):
+            bases.setdefault(arm.group, runs)
     for arm, runs in found.items():
         value = _told(interval(task, runs), times, decimals)
         base = bases.get(arm.group)
@@ -61,6 +66,23 @@ def table(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
         lines.append(f"| {arm.labels or 'all'} | {arm.name} | {len(runs)} | {seconds} | {value} | {change} | "
                      f"{both[0]} | {both[1]} |")  # fmt: skip
     return lines
+
+
+def delta_m(study: Study, found: Mapping[Arm, Runs]) -> list[str]:
+    """By how many percent tasks together are better, in the mean over them, than each by itself from labels alone
+    (Maninis et al., CVPR 2019), where each was tried by itself."""
+    single = {(arm.tasks[0], arm.labels): runs for arm, runs in found.items()
+              if len(arm.tasks) == 1 and arm.name == study.base}  # fmt: skip
+    lines = []
+    for arm, runs in found.items():
+        alone = [single.get((task, arm.labels)) for task in arm.tasks]
+        if len(arm.tasks) > 1 and all(alone):
+            gains = [SHOWN[task][1] * (interval(task, runs)[0] / interval(task, base)[0] - 1)
+                     for task, base in zip(arm.tasks, alone, strict=True) if base]  # fmt: skip
+            each = ", ".join(f"{task} {100 * gain:+.1f}" for task, gain in zip(arm.tasks, gains, strict=True))
+            lines.append(f"| {arm.labels or 'all'} | {arm.name} | {100 * np.mean(gains):+.1f} | {each} |")
+    head = ["", "## All tasks", "", "| labels | arm | Delta_m, % ↑ | of each task |", "|---:|---|---:|---|"]
+    return [*head, *lines] if lines else []
 
 
 def interval(task: str, runs: Runs, base: Runs | None = None) -> Interval:

@@ -1,0 +1,38 @@
+"""Do tasks that share a neck help each other, and does what is created?
+
+python -m studies.multi_task [--quick] [--jobs N] [--table]
+"""
+
+from pathlib import Path
+
+from studies.self_improve.__main__ import MULTI
+from studies.teach import command
+from studies.teaching import Arm, Study
+
+WEIGHTS = {"weights": {"normals": 0.2}}
+JOINT = {"together": WEIGHTS, "together, with exchange": {**WEIGHTS, "exchange": True}}
+
+
+def both(name: str, tasks: tuple[str, ...], warm: dict) -> tuple[Arm, Arm]:
+    begin = f"{name}: " if name else ""
+    return (
+        Arm(f"{begin}labels alone", tasks, warm=warm),
+        Arm(f"{begin}+ created", tasks, pictures="created", warm=warm),
+    )
+
+
+SINGLE = tuple(arm for task in MULTI for arm in both("", (task,), {}))
+STUDY = Study(
+    folder=Path(__file__).parent,
+    arms=(*SINGLE, *(arm for name, warm in JOINT.items() for arm in both(name, MULTI, warm))),
+)
+
+ABOUT = """
+# Tasks together
+
+From 100 labelled scenes, alone or beside 400 pictures created from them: one task at a time, or four on one neck, whose
+heads may tell each other what they see. Everything else is as in `self_improve`.
+"""
+
+if __name__ == "__main__":
+    command(STUDY, ABOUT)

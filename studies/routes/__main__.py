@@ -1,0 +1,31 @@
+"""By which route should created pictures be labelled?
+
+python -m studies.routes [--quick] [--jobs N] [--table]
+"""
+
+from pathlib import Path
+
+from studies.teach import command
+from studies.teaching import Arm, Study
+
+STUDY = Study(
+    folder=Path(__file__).parent,
+    arms=(
+        Arm("labels alone"),
+        Arm("labelled by heads", pictures="annotated"),
+        Arm("labelled by denoising", pictures="annotated", labelled_by="denoise"),
+        Arm("labelled by both, averaged", pictures="annotated", labelled_by="both"),
+        Arm("labelled by the improving heads", pictures="created"),
+    ),
+)
+
+ABOUT = """
+# Who labels created pictures
+
+Normals from 100 labelled scenes and 400 pictures created from them, which got their labels once from the warmed-up
+heads, from a network that learnt to denoise normals from the same labels in as many steps, or from both; or get them
+from the improving heads. What learns are the same heads. Everything else is as in `self_improve`.
+"""
+
+if __name__ == "__main__":
+    command(STUDY, ABOUT)
