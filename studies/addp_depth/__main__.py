@@ -70,7 +70,14 @@ X0 = (
     arm("x0", "ramp", "blur", name="naive", target="naive"),
     arm("x0", "ramp", name="perturbed", perturb=0.1),
 )
-V = (*grid("v"), arm("v", "ct2"), arm("v", "ct2", "on-policy", **CONSTANT), arm("v", "converted"), *measured("v"))
+V = (
+    *grid("v"),
+    arm("v", "ct2"),
+    arm("v", "ct2", "blur,drift"),
+    arm("v", "ct2", "on-policy", **CONSTANT),
+    arm("v", "converted"),
+    *measured("v"),
+)
 FLOW = grid("flow", schedule="flow")[::3]
 
 STUDY = Study(
