@@ -10,9 +10,8 @@ from pathlib import Path
 from studies.arms import Arm, Study, run
 from studies.tables import write
 
-LAW, KINDS, STRENGTH = "ramp", "on-policy", "constant"
-"""What took away the late loss in `addp_depth` under x0 prediction, with a law that does not hang on the schedule: on a
-zero-terminal one the squared contributions are nearly all at pure noise."""
+LAW, KINDS, STRENGTH = "ct2", "on-policy", "constant"
+"""The best law of `addp_depth`, and the corruption that took away the late loss there under x0 prediction."""
 
 
 LEARNING = {

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from studies import pool
-from studies.teaching import ROOT, SIDE, Arm, Cell, Study, hash_of
+from studies.teaching import Arm, Cell, Study, hash_of
+from studies.worlds import ROOT, SIDE
 
 REAL = 2048
 SHOWN = 8

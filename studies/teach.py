@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from studies import pool
-from studies.teaching import ROOT, TESTED, Cell, Study, hash_of
+from studies.teaching import ROOT, Cell, Study, hash_of
+from studies.worlds import SceneWorld
 
 DRAWS = 200
 """Lists of test images drawn with replacement, the same ones for every run."""
@@ -25,8 +26,9 @@ def run(study: Study, jobs: int | None = None) -> None:
         print(f"Seed {seed}: {len(study.arms) - len(cells)} runs are done, {len(cells)} to go.", flush=True)
         if not cells:
             continue
-        for cell in cells:
-            cell.render()
+        study.world.prepare(seed)
+        if study.world.adapt:
+            _each_once(learn_to_create, {Path(cells[0].creator): (cells[0],)}, jobs)
         creating = [cell for cell in cells if cell.arm.pictures in ("created", "annotated")]
         _each_once(warm_up, {cell.warm: (cell,) for cell in [*cells, *(cell.maker for cell in creating)]}, jobs)
         asked = [cell for cell in creating if cell.arm.labelled_by != "readout"]
@@ -44,8 +46,13 @@ def _each_once(stage: Callable[..., Any], calls: dict[Path, Sequence[Any]], jobs
         print(f"{stage.__name__}: {seconds:.0f} s", flush=True)
 
 
+def learn_to_create(cell: Cell) -> float:
+    """The creator, at home in the world's pictures. Returns CPU seconds, here and below."""
+    return _once(Path(cell.creator), lambda folder: _train(cell.creating_recipe, folder))
+
+
 def warm_up(cell: Cell) -> float:
-    """Heads for the arm's tasks from its labels. Returns CPU seconds, here and below."""
+    """Heads for the arm's tasks from its labels."""
     return _once(cell.warm, lambda folder: _train(cell.warm_recipe, folder))
 
 
@@ -70,12 +77,12 @@ def train_and_score(cell: Cell) -> dict[str, Any]:
         model = ROOT / "arms" / hash_of(recipe.model_dump()) / "run"
         seconds += _once(model, lambda folder, recipe=recipe: _train(recipe, folder))
     own = {"key": arm.key, "seed": cell.seed, "settings": study.settings, "steps": study.steps}
-    return {**own, "cpu_s": round(seconds), **_validation(model), **score(model, arm.tasks, study.test)}
+    return {**own, "cpu_s": round(seconds), **_validation(model), **score(model, arm.tasks, study.world.tested)}
 
 
-def score(model: Path, tasks: Iterable[str], count: int) -> dict[str, Any]:
+def score(model: Path, tasks: Iterable[str], tested: Path) -> dict[str, Any]:
     """Test scores of each task by the metric that decides for it, and what they are on lists drawn from the images."""
-    from denoisight.data.open import open_data, subset
+    from denoisight.data.open import open_data
     from denoisight.evaluate.own import own
     from denoisight.evaluate.run import count_arms
     from denoisight.predict.load import load
@@ -84,7 +91,7 @@ def score(model: Path, tasks: Iterable[str], count: int) -> dict[str, Any]:
     from denoisight.train.validate import CHOOSE_BY
 
     loaded, scored = load(model, "cpu"), {}
-    reader = subset(open_data(str(TESTED), "test"), count)
+    reader = open_data(str(tested), "test")
     for task in tasks:
         protocol = own(reader, task, "test")
         answer = predictor(loaded, task, Options(batch=16, route="readout"))
@@ -105,7 +112,8 @@ def _write_created(cell: Cell, turn: int, folder: Path) -> None:
 
     source = subset(open_data(str(cell.labelled), "train"), cell.arm.labels)
     filters = Filters(**cell.arm.filters)
-    maker = Maker(load(cell.maker.warm, "cpu"), source, Variation(**cell.variation(turn)), filters=filters)
+    model, variation = load(cell.maker.warm, "cpu"), Variation(**cell.variation(turn))
+    maker = Maker(model, source, variation, filters=filters, captions=cell.study.captions)
     slices = Slices.of(maker, 100)
     for _ in write_shards(maker, folder, slices, range(len(slices))):
         pass
@@ -184,7 +192,8 @@ def command(study: Study, about: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         few = tuple(replace(arm, count=min(arm.count, 100)) for arm in study.arms[:3])
         steps = (study.steps[0] // 10, study.steps[1] // 10)
-        study = replace(study, folder=folder, arms=few, seeds=(0,), steps=steps, test=64)
+        world = SceneWorld(64) if isinstance(study.world, SceneWorld) else replace(study.world, adapt=20)
+        study = replace(study, folder=folder, arms=few, seeds=(0,), steps=steps, world=world)
     if not asked.table:
         run(study, asked.jobs)
         if study.judged:

@@ -16,12 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studies import pool
-from studies.scenes import scenes
+from studies.worlds import ROOT, VAL, SceneWorld, World
 
-ROOT = Path("runs/studies/teaching")
-TESTED = ROOT / "tested"
-SIDE = 64
-ALL, MOST_LABELS, VAL = 8192, 400, 128
 ON_POLICY = {"kinds": "on-policy", "schedule": "constant"}
 DENOISE = {
     "recipe": "warm-up by denoising",
@@ -71,7 +67,8 @@ class Study:
 
     steps: of the warm-up, and of what comes after. creator: what the trainings begin at and pictures are created by,
     varied as `variation` says where an arm says nothing else. recipe: changes to the recipes of all trainings.
-    judged: whether the pictures themselves are, see `studies.creating`.
+    captions: what pictures are said to show. world: where labelled, unlabelled and test pictures are from. judged:
+    whether the created pictures are, by `studies.creating`.
     """
 
     folder: Path
@@ -82,7 +79,8 @@ class Study:
     creator: str = "embedded-create"
     variation: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    test: int = 512
+    world: World = SceneWorld()
+    captions: str = "text"
     judged: bool = False
 
     @property
@@ -92,7 +90,7 @@ class Study:
     @property
     def settings(self) -> str:
         """A hash of what all runs have in common; results of other settings do not count."""
-        return hash_of(self.steps, self.creator, self.variation, self.recipe, self.test)
+        return hash_of(self.steps, self.creator, self.variation, self.recipe, repr(self.world), self.captions)
 
     def rows(self) -> list[dict[str, Any]]:
         known = {arm.key for arm in self.arms}
@@ -110,29 +108,30 @@ class Cell:
 
     @property
     def labelled(self) -> Path:
-        return ROOT / f"labelled-{self.seed}" if self.arm.labels else scenes(ALL, SIDE)
+        return self.study.world.labelled(self.seed, self.arm.labels)
 
     @property
-    def unlabelled(self) -> Path:
-        return ROOT / f"unlabelled-{self.seed}"
+    def creating_recipe(self) -> Any:
+        """Of learning to create pictures like the world's, without a truth."""
+        from denoisight.recipes.base import override
+        from denoisight.recipes.improving import adapt_creation, warm_up
 
-    def render(self) -> None:
-        """Training scenes that are other ones for each seed, and the same ones to validate and to test on."""
-        from denoisight.data.render import render_scenes
+        warm = override(warm_up((), str(self.study.world.whole)), {"model": self.study.creator, **self.study.recipe})
+        own = {"steps": self.study.world.adapt, "max_time": "", "labels": 0, **MACHINE}
+        return override(adapt_creation(warm, ""), own)
 
-        size = (SIDE, SIDE)
-        if self.arm.labels:
-            render_scenes(self.labelled, "train", MOST_LABELS, size, 1 + 2 * self.seed)
-            render_scenes(self.labelled, "val", VAL, size, 0)
-        if self.arm.pictures == "unlabelled":
-            render_scenes(self.unlabelled, "train", 4 * MOST_LABELS, size, 2 + 2 * self.seed)
-        render_scenes(TESTED, "test", self.study.test, size, 0)
+    @property
+    def creator(self) -> str:
+        """What the warm-up begins at."""
+        if not self.study.world.adapt:
+            return self.study.creator
+        return str(ROOT / "creators" / hash_of(self.creating_recipe.model_dump()) / "run")
 
     @property
     def warm_recipe(self) -> Any:
         from denoisight.recipes.improving import warm_up
 
-        return self._recipe(warm_up, {"model": self.study.creator, "steps": self.study.steps[0]})
+        return self._recipe(warm_up, {"model": self.creator, "steps": self.study.steps[0]})
 
     @property
     def warm(self) -> Path:
@@ -144,7 +143,7 @@ class Cell:
         """A warm-up of the other route, on the same labels and as many pictures in a batch."""
         from denoisight.recipes.base import Recipe
 
-        own = {"model": self.study.creator, "steps": self.study.steps[0], "batch": 16, "gt_augment": ON_POLICY}
+        own = {"model": self.creator, "steps": self.study.steps[0], "batch": 16, "gt_augment": ON_POLICY}
         return self._recipe(lambda tasks, data: Recipe(tasks=tasks, data=data, **DENOISE), own)
 
     @property
@@ -172,7 +171,8 @@ class Cell:
         return recipe
 
     def _beside(self, turn: int) -> dict[str, Any]:
-        folders = {"created": self.created(turn), "annotated": self.annotated(turn), "unlabelled": self.unlabelled}
+        folders = {"created": self.created(turn), "annotated": self.annotated(turn)}
+        folders["unlabelled"] = self.study.world.unlabelled(self.seed)
         if not self.arm.pictures:
             return {}
         labels = "own" if self.arm.pictures == "annotated" else "average"
@@ -181,7 +181,7 @@ class Cell:
     @property
     def maker(self) -> Cell:
         """Whose warm-up creates the pictures: of one task on a frozen network, so that they are the creator's own."""
-        return replace(self, arm=Arm("maker", labels=self.arm.labels))
+        return replace(self, arm=Arm("maker", self.study.arms[0].tasks[:1], self.arm.labels))
 
     def variation(self, turn: int) -> dict[str, Any]:
         per_image = -(-self.arm.count // max(self.arm.labels, 1))
@@ -189,7 +189,12 @@ class Cell:
 
     def created(self, turn: int) -> Path:
         """Where the shards of a turn lie."""
-        return ROOT / "created" / hash_of(str(self.maker.warm), self.variation(turn), self.arm.filters) / "pairs"
+        return (
+            ROOT
+            / "created"
+            / hash_of(str(self.maker.warm), self.variation(turn), self.arm.filters, self.study.captions)
+            / "pairs"
+        )
 
     def annotated(self, turn: int) -> Path:
         """Where these pictures lie with the labels of the arm's own warm-up."""

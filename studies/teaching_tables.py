@@ -16,8 +16,13 @@ RESAMPLES = 2000
 Runs = Sequence[Mapping[str, Any]]
 Interval = tuple[float, float, float]
 
-SHOWN = {"normals": ("mean angle, degrees", -1, 1.0, 2), "semantic": ("mIoU", 1, 100.0, 1),
-         "depth": ("AbsRel", -1, 1.0, 4), "saliency": ("best F", 1, 100.0, 1)}  # fmt: skip
+SHOWN = {
+    "normals": ("mean angle, degrees", -1, 1.0, 2),
+    "semantic": ("mIoU", 1, 100.0, 1),
+    "depth": ("AbsRel", -1, 1.0, 4),
+    "saliency": ("best F", 1, 100.0, 1),
+    "boundary": ("best F", 1, 100.0, 1),
+}
 """The metric's name, which way is better, by what it is multiplied, decimals."""
 
 
@@ -33,7 +38,7 @@ def write(study: Study, about: str) -> None:
         "Change is against the arm with the same labels and no pictures beside, of the same seeds. Brackets: 95 %",
         "bootstrap intervals over seeds and test scenes. theta_C and theta_E: validation score of the averaged",
         "weights, which are what is tested, and of the raw ones at the same time. CPU s: of training after the",
-        "warm-up, on one core. Written from `results.jsonl` by " + f"`python -m studies.{study.folder.name} --table`.",
+        "warm-up, on one core.",
     ]
     for tasks in dict.fromkeys(arm.tasks for arm in found):
         for task in tasks:

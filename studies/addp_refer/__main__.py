@@ -9,9 +9,9 @@ from studies.aligned import LEARNING, command, grid
 from studies.arms import Judged, Study
 from studies.scenes import scenes
 
-UNITS = 3 * 480
-ARMS = (*grid(), *grid(kinds="all", strength="lambda")[2:], *grid(law="ct2")[1:2])
-"""Beside the winners the corruptions of masks and the law of the paper."""
+UNITS = 3 * 720
+ARMS = (*grid(), *grid(kinds="all", strength="lambda")[3:])
+"""Beside the winners the corruptions of masks that the paper has."""
 
 RECIPE = {**LEARNING, "model": "embedded-create", "batch": 32, "res": 64, "teaching": {"drop": 0.05}}
 STUDY = Study(

@@ -20,6 +20,7 @@ ABOUT = """
 
 Normals from 100 labelled scenes and half as many to four times as many pictures beside, created from them or real ones
 without labels, labelled by the average as it learns. Everything else is as in `self_improve`.
+Written from `results.jsonl` by `python -m studies.creation_count --table`.
 """
 
 if __name__ == "__main__":

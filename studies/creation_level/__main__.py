@@ -25,6 +25,7 @@ ABOUT = """
 
 Normals from 100 labelled scenes, and 400 pictures created from them at each noise level, labelled by the average as it
 learns. Everything else is as in `self_improve`.
+Written from `results.jsonl` by `python -m studies.creation_level --table`.
 """
 
 if __name__ == "__main__":

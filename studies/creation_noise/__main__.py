@@ -29,6 +29,7 @@ ABOUT = """
 Normals from 100 labelled scenes, and 400 pictures created from them in each way, labelled by the average as it learns.
 Where a level is drawn for each picture it is one of 0.3 to 0.9, for inversion of 0.4 to 0.8; else it is 0.6.
 Everything else is as in `self_improve`.
+Written from `results.jsonl` by `python -m studies.creation_noise --table`.
 """
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ ABOUT = f"""
 Normals from 100 labelled scenes and 400 pictures created from them, labelled by an average that keeps one half of
 itself over so many pictures; {STUDY.steps[1]} steps are {BATCH * STUDY.steps[1]:,}. The paper's rate is that of a run
 of some 65,000. Everything else is as in `self_improve`.
+Written from `results.jsonl` by `python -m studies.ema_rate --table`.
 """
 
 if __name__ == "__main__":

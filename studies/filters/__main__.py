@@ -30,6 +30,7 @@ ABOUT = """
 
 Normals from 100 labelled scenes and 400 pictures created from them, labelled by the average as it learns; from the
 third arm on the usual filters leave out blank pictures and copies. Everything else is as in `self_improve`.
+Written from `results.jsonl` by `python -m studies.filters --table`.
 """
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ ABOUT = """
 
 From 100 labelled scenes, alone or beside 400 pictures created from them: one task at a time, or four on one neck, whose
 heads may tell each other what they see. Everything else is as in `self_improve`.
+Written from `results.jsonl` by `python -m studies.multi_task --table`.
 """
 
 if __name__ == "__main__":

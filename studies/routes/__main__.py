@@ -25,6 +25,7 @@ ABOUT = """
 Normals from 100 labelled scenes and 400 pictures created from them, which got their labels once from the warmed-up
 heads, from a network that learnt to denoise normals from the same labels in as many steps, or from both; or get them
 from the improving heads. What learns are the same heads. Everything else is as in `self_improve`.
+Written from `results.jsonl` by `python -m studies.routes --table`.
 """
 
 if __name__ == "__main__":

@@ -46,3 +46,46 @@ def test_arms_differ_have_equal_budgets_and_recipes_that_stand(name: str, monkey
         assert arm.units == (4 if on_policy else 3)
         assert 0 <= study.units - arm.units * (study.units // arm.units) < arm.units
     assert len(study.seeds) >= 3
+
+
+TAUGHT = (
+    *("self_improve", "self_improve_camvid", "self_improve_kitchen", "self_improve_bsds", "creation_level"),
+    *("creation_noise", "creation_count", "ema_rate", "filters", "backbone", "routes", "multi_task"),
+)
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_arms_of_self_improvement_differ_and_are_held_against_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every arm has recipes that stand and pictures that can be made, and takes as many steps as any other."""
+    from denoisight.create.filters import Filters
+    from denoisight.create.pairs import Variation
+
+    monkeypatch.syspath_prepend(str(ROOT))
+    study = importlib.import_module(f"studies.{name}.__main__").STUDY
+    cell_of = importlib.import_module("studies.teaching").Cell
+    assert len({arm.key for arm in study.arms}) == len(study.arms) and len(study.seeds) >= 3
+    for arm in study.arms:
+        cell = cell_of(study, arm, study.seeds[0])
+        Filters(**arm.filters)
+        assert Variation(**cell.variation(0)).per_image * (arm.labels or arm.count) >= arm.count
+        turns = [cell.recipe(cell.warm, turn) for turn in range(arm.rounds)]
+        assert cell.warm_recipe.steps == study.steps[0] and sum(turn.steps for turn in turns) == study.steps[1]
+        assert {turn.batch for turn in turns} == {study_batch(study, cell_of)}
+        assert any(other.name.endswith(study.base) for other in study.arms if other.group == arm.group)
+
+
+def study_batch(study: object, cell_of: type) -> int:
+    return cell_of(study, study.arms[0], 0).warm_recipe.batch  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [name for name in TAUGHT if (ROOT / "studies" / name / "results.jsonl").exists()])
+def test_its_readme_is_written_from_its_results(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    folder = ROOT / "studies" / name
+    module = importlib.import_module(f"studies.{name}.__main__")
+    tables = importlib.import_module("studies.teaching_tables")
+    for file in ("results.jsonl", "pictures.jsonl"):
+        if (folder / file).exists():
+            (tmp_path / file).write_bytes((folder / file).read_bytes())
+    tables.write(replace(module.STUDY, folder=tmp_path), module.ABOUT)
+    assert (tmp_path / "README.md").read_text() == (folder / "README.md").read_text()

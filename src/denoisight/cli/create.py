@@ -84,8 +84,8 @@ def create(
         gaussian, multires (coarse as well as fine), or inversion (the noise that leads back to the image, which words
         to --avoid and --guidance then change).
     captions
-        text (the data set's own), labels ("a photo of sky, road and car"), or a .csv or .jsonl file of key and caption.
-        In a file "a red box, not a sphere" is kept away from spheres.
+        text (the data set's own), labels ("a photo of sky, road and car"), none (no words), or a .csv or .jsonl file of
+        key and caption. In a file "a red box, not a sphere" is kept away from spheres.
     avoid
         Words that images of --data are kept away from; may be given several times.
     task

@@ -52,7 +52,7 @@ def improve(
     creation_steps
         Denoising steps of a created picture.
     captions
-        What the pictures are said to show: text (the data's own), labels, or a .csv or .jsonl FILE.
+        What the pictures are said to show: text (the data's own), labels, none, or a .csv or .jsonl FILE.
     guidance
         How strongly the words steer what is created.
     avoid

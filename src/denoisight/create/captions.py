@@ -14,13 +14,13 @@ from ..errors import DataError
 
 
 class Caption(NamedTuple):
-    """What is to be seen, "" where nobody says, and what is not."""
+    """What is to be seen, and what is not: "" to say nothing of it, None where nobody knows."""
 
-    text: str
+    text: str | None
     avoid: tuple[str, ...] = ()
 
 
-Captions = Callable[[Sample], Caption | str]
+Captions = Callable[[Sample], Caption | str | None]
 """A caption for a sample; of plain text what stands after ", not " is avoided: "a red box, not a sphere"."""
 
 LEAST = 0.02
@@ -34,17 +34,24 @@ def said(captions: Captions, sample: Sample) -> Caption:
     caption = captions(sample)
     if isinstance(caption, Caption):
         return caption
+    if caption is None:
+        return Caption(None)
     text, *avoid = (part.strip() for part in re.split(r",\s*not\s+", caption))
     return Caption(text, tuple(filter(None, avoid)))
 
 
 def own_text(sample: Sample) -> Caption:
     """The words that the data set itself has for the picture."""
-    return Caption(sample.query.text.strip(), sample.query.avoid)
+    return Caption(sample.query.text.strip() or None, sample.query.avoid)
+
+
+def no_words(sample: Sample) -> Caption:
+    """Nothing is said of any picture: it is varied as the network thinks fit."""
+    return Caption("", sample.query.avoid)
 
 
 def from_labels(sample: Sample) -> Caption:
-    """ "a photo of Sky, Road and Car": the classes that cover most pixels, largest first; "" without any."""
+    """ "a photo of Sky, Road and Car": the classes that cover most pixels, largest first; None without any."""
     for truth in ("semantic", *sample.truths):
         labels = sample.truths.get(truth)
         if isinstance(labels, Labels) and labels.classes and labels.valid.any():
@@ -53,18 +60,18 @@ def from_labels(sample: Sample) -> Caption:
             ranked = sorted(range(len(shares)), key=lambda i: (-shares[i], i))
             named = [i for i in ranked[:MOST] if shares[i] >= LEAST] or ranked[:1]
             return Caption(f"a photo of {_listed([labels.classes[i] for i in named])}")
-    return Caption("")
+    return Caption(None)
 
 
 def caption_source(spec: str | Path | Captions) -> Captions:
-    """From what a user says: "text", "labels", a file of captions, or any function of a sample.
+    """From what a user says: "text", "labels", "none", a file of captions, or any function of a sample.
 
     A file is CSV (key,caption) or JSON lines ({"key": ..., "text": ...}, or file_name in place of the key, whose stem
     counts). Raises `DataError` for a file that is neither.
     """
     if callable(spec):
         return spec
-    known: dict[str, Captions] = {"text": own_text, "labels": from_labels}
+    known: dict[str, Captions] = {"text": own_text, "labels": from_labels, "none": no_words}
     return known[str(spec)] if str(spec) in known else _FromFile(Path(spec))
 
 
@@ -73,8 +80,8 @@ class _FromFile:
         self.path = path
         self.captions = _read(path)
 
-    def __call__(self, sample: Sample) -> str:
-        return self.captions.get(sample.key) or self.captions.get(Path(sample.key).name, "")
+    def __call__(self, sample: Sample) -> str | None:
+        return self.captions.get(sample.key) or self.captions.get(Path(sample.key).name) or None
 
     def __repr__(self) -> str:
         return str(self.path)
@@ -89,7 +96,8 @@ def _read(path: Path) -> Mapping[str, str]:
         return {str(row["key"] if "key" in row else Path(row["file_name"]).stem): row["text"].strip() for row in rows}
     except OSError as error:
         raise DataError(
-            f"There are no captions at {str(path)!r} ({error.strerror}); give text, labels, or a .csv or .jsonl file."
+            f"There are no captions at {str(path)!r} ({error.strerror}); "
+            "give text, labels, none, or a .csv or .jsonl file."
         ) from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(

@@ -130,6 +130,7 @@ class _Item:
     size: tuple[int, int]
     level: float
     text: str
+    told: bool
     avoid: tuple[str, ...]
     guidance: float
     seed: int
@@ -196,7 +197,7 @@ class Maker:
         cannot be read, `UsageError` for a caption that is too long.
         """
         items = [item for index in sources for item in self._items(index)]
-        wanted = [item for item in items if item.text]
+        wanted = [item for item in items if item.told]
         self.model.parts.backbone.text.check([words for item in wanted for words in (item.text, *item.avoid)])
         images = self._images(wanted)
         labels = self._labels(wanted, images)
@@ -230,7 +231,7 @@ class Maker:
         for turn, key in enumerate(self.keys(index)):
             level = how.levels[item_seed(how.seed, key, 1) % len(how.levels)]
             number, seed = index * how.per_image + turn, item_seed(how.seed, key)
-            yield _Item(number, key, source, sample.key, size, level, text, avoid, weight, seed)
+            yield _Item(number, key, source, sample.key, size, level, text or "", text is not None, avoid, weight, seed)
 
     def _images(self, items: Sequence[_Item]) -> dict[str, Tensor]:
         """By key, of 256 levels, as they will be stored and seen by whoever learns from them."""
@@ -318,7 +319,8 @@ def _grouped(items: Sequence[_Item], batch: int) -> Iterator[list[_Item]]:
 def check_captions(maker: Maker, index: int = 0) -> None:
     """Raises `DataError` where the first sample has no caption: then hardly any will."""
     sample = maker.source[index]
-    if not said(maker.captions, sample).text:
+    if said(maker.captions, sample).text is None:
         raise DataError(
-            f"{sample.key!r} has no caption by {maker.said_by!r}; give --captions labels, or a .csv or .jsonl FILE."
+            f"{sample.key!r} has no caption by {maker.said_by!r}; give --captions labels, a .csv or .jsonl FILE, "
+            "or none, to create without words."
         )

@@ -24,8 +24,8 @@ def ask(spec, of):
         ([1] * 60 + [0] * 40, "a photo of Road and Sky"),
         ([2] * 99 + [3], "a photo of Car"),
         ([2] * 5 + [IGNORE] * 95, "a photo of Car"),
-        ([IGNORE] * 9, ""),
-        ([], ""),
+        ([IGNORE] * 9, None),
+        ([], None),
     ],
 )
 def test_labels_are_named_by_what_they_cover(ids, text):
@@ -47,7 +47,12 @@ def test_a_file_says_what_to_show_and_what_not(tmp_path, name):
         path.write_text("\n".join(json.dumps({"key": key, "text": text}) for key, text in rows.items()))
     assert ask(path, sample()) == Caption("a red box", ("a sphere", "a cone"))
     assert ask(str(path), sample(key="clip/000002")) == Caption("a dome")
-    assert ask(path, sample(key="clip/000003")).text == ""
+    assert ask(path, sample(key="clip/000003")).text is None
+
+
+def test_nothing_may_be_said_on_purpose():
+    assert ask("none", sample(text="a sign")) == Caption("")
+    assert ask("text", sample()) == Caption(None)
 
 
 def test_any_function_may_speak():

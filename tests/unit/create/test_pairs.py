@@ -149,12 +149,21 @@ def test_captions_alone_are_a_source(creates):
 
 
 def test_what_has_no_caption_is_dropped_unless_it_comes_first(creates):
-    some = maker(creates, captions=lambda sample: "" if sample.key == "d" else "a cone")
+    some = maker(creates, captions=lambda sample: None if sample.key == "d" else "a cone")
     made = list(some.make(range(3)))
     assert [pair.verdict.reason for pair in made[4:]] == ["no caption"] * 2
     check_captions(some)
     with pytest.raises(DataError, match="'000001' has no caption by 'text'"):
         check_captions(maker(creates, Words(("",), (32, 32)), noise_level=(1.0, 1.0)))
+
+
+def test_without_words_pictures_are_those_of_the_empty_prompt(creates):
+    wordless = list(maker(creates, captions="none").make([0]))
+    empty = list(maker(creates, captions=lambda sample: "").make([0]))
+    said = list(maker(creates, captions=lambda sample: "a cone").make([0]))
+    assert [pair.verdict.kind for pair in wordless] == ["keep"] * 2 and wordless[0].facts["text"] == ""
+    assert torch.equal(wordless[0].sample.image, empty[0].sample.image)
+    assert not torch.equal(wordless[0].sample.image, said[0].sample.image)
 
 
 def test_images_alike_are_dropped(creates):
