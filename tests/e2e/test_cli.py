@@ -58,6 +58,7 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         (["evaluate", "embedded"], 2, "--protocol"),
         (["report", "/nowhere"], 3, "/nowhere"),
         (["data", "validate", "/nowhere"], 3, "/nowhere"),
+        (["data", "export", "/nowhere", "-o", "x"], 3, "/nowhere"),
         (["data", "render", "-o", "x", "--res", "huge"], 2, "320x240"),
     ],
 )

@@ -32,7 +32,7 @@ app = App(
     help_format="plaintext",
     help_epilogue=COMPATIBLE,
 )
-data = App(name="data", help="Look at labelled folders: list, validate, stats, preview, render.")
+data = App(name="data", help="Look at labelled folders: list, validate, stats, preview, render, export.")
 config = App(name="config", help="Show the recipe of a run, or the schema of recipes.")
 
 VERBS = {
@@ -57,6 +57,7 @@ DATA_VERBS = {
     "stats": ("data:stats", "Count, sizes, depth range and class shares of a folder."),
     "preview": ("data:preview", "Draw a contact sheet of a folder or of scenes."),
     "render": ("data:render", "Write procedural scenes to disk as a labelled folder."),
+    "export": ("data:export", "Write labelled images as COCO, as a labelled folder, or as shards."),
 }
 CONFIG_VERBS = {
     "show": ("config:show", "Print a recipe as YAML, with overrides applied."),

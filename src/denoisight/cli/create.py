@@ -28,6 +28,7 @@ def create(
     task: str = "",
     route: Literal["readout", "denoise", "both"] | None = None,
     ensemble: int = 1,
+    consistency: Annotated[bool, Parameter(negative="")] = False,
     min_confidence: float = 0.0,
     balance: float = 0.0,
     format: Literal["shards", "folder"] = "shards",
@@ -94,6 +95,9 @@ def create(
         How the model perceives: readout, denoise, or both, whose disagreement is the doubt (default: as it learnt).
     ensemble
         Members of the denoise route; their spread is the doubt.
+    consistency
+        Doubt depth and normals where they contradict each other: where a surface leans another way than depth recedes,
+        which needs no camera to be known. How steeply it leans is not judged.
     min_confidence
         Pixels less sure than this, 0 to 1, become invalid; pairs with less than 30 % valid pixels are dropped.
     balance
@@ -157,8 +161,8 @@ def create(
         tasks = () if task in ("", "all") else tuple(name.strip() for name in task.split(","))
         order = Order(
             model, device, precision, allow_pickle, data, split, tuple(words), num, per_image, noise_level, noise,
-            captions, tuple(avoid or ()), tasks, route, ensemble, min_confidence, balance, steps, sampler, guidance,
-            negative, res, seed, batch,
+            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, min_confidence, balance, steps, sampler,
+            guidance, negative, res, seed, batch,
         )  # fmt: skip
         create_pairs(order, out, format, shard_size, (shard, num_shards), engine, workers)
         return

@@ -1,13 +1,16 @@
 """denoisight data"""
 
 import json
+import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from ..errors import DataError, UsageError
 from ..recipes.base import GtAugment as Corruption
+
+log = logging.getLogger(__name__)
 
 Out = Annotated[Path, Parameter(name=("--out", "-o"))]
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
@@ -112,3 +115,40 @@ def render(*, out: Out, split: str = "train", num: int = 100, res: str = "64", s
         raise UsageError(f"--res {res} is no size; write 64 or 320x240, at least 8 pixels a side.")
     total = render_scenes(out, split, num, (int(sides[-1]), int(sides[0])), seed)
     print(f"{total} scenes in {out / split}")
+
+
+def export(
+    data: str,
+    *,
+    out: Out,
+    format: Literal["coco", "folder", "shards"] = "coco",
+    split: str = "",
+    exact: Annotated[bool, Parameter(negative="")] = False,
+    shard_size: int = 1000,
+) -> None:
+    """Write labelled images in another form; the same command goes on where it was stopped.
+
+    coco: images/, annotations/instances.json, panoptic.json with panoptic/, and captions.json, of what the data have of
+    these. folder: pictures and truths with metadata.jsonl, which Hugging Face datasets opens as an imagefolder. shards:
+    tar files with a manifest. The last two hold all truths; all three keep where created pairs are from.
+
+    Parameters
+    ----------
+    data
+        Whatever can be trained on: a folder, created shards, reader:folder, scenes:N, ...
+    split
+        train, val, test or all (default: all; of scenes train). Of folders with train/, val/, test/ the keys remember
+        which, so that all of them can be told apart again.
+    exact
+        Keep metric depth as float32 where it would be rounded to millimetres (folder and shards).
+    shard_size
+        Samples a shard.
+    """
+    from ..data.export import export as write
+    from ..data.open import open_data
+
+    reader = open_data(data, split or ("train" if data.partition(":")[0] == "scenes" else "all"))
+    for note in reader.notes:
+        log.info("%s", note)
+    count = write(reader, out, format, exact=exact, shard_size=shard_size)
+    print(f"{count} samples in {out}")

@@ -16,8 +16,11 @@ from ..predict.ensemble import agree
 from ..predict.model import Model, Options
 from ..predict.readout import head_outputs
 from ..tasks import Reading, Task
+from .consistency import consistency
 
 Ways = Literal["readout", "denoise", "both"]
+COMPARED = ("depth", "normals")
+"""Tasks whose labels of one picture can contradict each other."""
 NEED_WORDS = ("referring", "instruct")
 """Tasks that answer to words of their own, and are asked only by name."""
 
@@ -36,13 +39,15 @@ class Annotating:
     tasks: their names; () takes all that the model knows and that need no words. route: "readout" (one shared pass for
     all), "denoise" (task by task), or "both", which are brought to agree; None takes for each task the first that the
     model learnt. steps: of the denoise route (None: the model's own). ensemble: members of the denoise route, where
-    their kind can be merged.
+    their kind can be merged. consistency: neither depth nor normals are surer than the two go together, as far as that
+    can be told without knowing the camera (`create.consistency`).
     """
 
     tasks: tuple[str, ...] = ()
     route: Ways | None = None
     steps: int | None = None
     ensemble: int = 1
+    consistency: bool = False
 
 
 def routes(model: Model, how: Annotating) -> dict[str, tuple[str, ...]]:
@@ -56,6 +61,11 @@ def routes(model: Model, how: Annotating) -> dict[str, tuple[str, ...]]:
     chosen = {name: _routes(model, name, how.route) for name in names}
     if how.route == "both" and (alone := [name for name in names if not can_agree(model.task(name)[0])]):
         raise UsageError(f"Two answers cannot be merged for {', '.join(alone)}; name a single --route for these.")
+    if how.consistency and (missing := [name for name in COMPARED if name not in chosen]):
+        raise UsageError(
+            f"Consistency is between depth and normals, but {' and '.join(missing)} would not be labelled; "
+            "label both (--task depth,normals), or leave --consistency out."
+        )
     return chosen
 
 
@@ -65,8 +75,9 @@ def annotate(
     """For each query a label of every task, at the image's size, on the CPU.
 
     Features are read under the condition that the heads were trained in, in evaluation mode and without gradients.
-    Confidence is 1 - uncertainty: of the head, of an ensemble's spread, or of how far the two routes differ. A query's
-    text is what a task that needs words is asked for. Raises `UsageError` where the model lacks a task or a route.
+    Confidence is 1 - uncertainty: of the head, of an ensemble's spread, or of how far the two routes differ; asked for,
+    of how far depth and normals contradict each other, where that is more. A query's text is what a task that needs
+    words is asked for. Raises `UsageError` where the model lacks a task or a route.
     """
     chosen = routes(model, how)
     model.parts.modules().eval()
@@ -80,7 +91,8 @@ def annotate(
         options = Options(how.steps, members, route="denoise", seed=seed, batch=batch)
         for place, made in zip(answers[name], model.stream(queries, name, options), strict=True):
             place.append(Reading(made.annotation, made.uncertainty))
-    return [{name: _label(answers[name][i]) for name in chosen} for i in range(len(queries))]
+    found = [{name: _label(answers[name][i]) for name in chosen} for i in range(len(queries))]
+    return [{**labels, **_doubted(labels)} for labels in found] if how.consistency else found
 
 
 def can_agree(task: Task) -> bool:
@@ -125,3 +137,14 @@ def _fitted(reading: Reading, size: tuple[int, int]) -> Reading:
 def _label(readings: Sequence[Reading]) -> Label:
     merged = agree(stack([reading.annotation for reading in readings])) if len(readings) > 1 else readings[0]
     return Label(merged.annotation, None if merged.uncertainty is None else 1 - merged.uncertainty.clamp(0, 1))
+
+
+def _doubted(labels: Mapping[str, Label]) -> dict[str, Label]:
+    """Depth and normals, neither surer than they go together."""
+    depth, normals = (labels[name].annotation for name in COMPARED)
+    if not isinstance(depth, Depth) or not isinstance(normals, Normals):
+        return {}
+    together = consistency(depth, normals)
+    sure = {name: labels[name].confidence for name in COMPARED}
+    lower = {name: together if known is None else torch.minimum(known, together) for name, known in sure.items()}
+    return {name: labels[name]._replace(confidence=lower[name]) for name in COMPARED}

@@ -13,7 +13,7 @@ import numpy as np
 from ..annotations import Sample
 from ..data.images import load, read_image, write_png
 from ..data.inputs import Input
-from ..data.paired import append_line, drop_cut_off_line, facts_of, write_facts, write_pairs, written
+from ..data.paired import append_line, columns_of, drop_cut_off_line, facts_of, write_facts, write_pairs, written
 from ..data.readers.layout import METADATA, read_metadata
 from ..errors import DataError, UsageError
 from ..predict.model import Model, as_query
@@ -109,7 +109,7 @@ def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dic
                     described = True
                     write_facts(folder, facts_of(made.sample, False, settings))
                 if made.verdict.kind != "drop":
-                    columns[made.sample.key] = _columns(made.facts)
+                    columns[made.sample.key] = columns_of(made.facts)
                     yield made.sample
                 elif made.sample.key not in dropped:
                     append_line(lost, {"key": made.sample.key, "reason": made.verdict.reason})
@@ -174,12 +174,6 @@ def _edits(model: Model, orders: Sequence[_Order], how: Editing, failed: dict[st
 def _wanted(keys: Sequence[str], done: set[str]) -> list[int]:
     """The first image is made again even when it is there: its settings are compared with the folder's."""
     return [index for index, key in enumerate(keys) if index == 0 or key not in done]
-
-
-def _columns(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance in single values, as columns are."""
-    single = {name: "; ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
-    return {name: value for name, value in single.items() if not isinstance(value, dict)}
 
 
 def _source(verb: str, model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:

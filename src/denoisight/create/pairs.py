@@ -168,7 +168,7 @@ class Maker:
         if filters.min_confidence and not self._can_doubt():
             raise UsageError(
                 "Nothing tells how sure these labels are, which --min-confidence asks for; "
-                "take --route both, or an --ensemble of 2 or more."
+                "take --route both, an --ensemble of 2 or more, or --consistency of depth and normals."
             )
 
     @cached_property
@@ -291,6 +291,7 @@ class Maker:
             "model": self.model.name,
             "weights": self.model.weights_hash[:16],
             "route": self.annotating.route or "own",
+            "consistency": self.annotating.consistency,
             "versions": versions(),
         }
         if judged:
@@ -301,7 +302,7 @@ class Maker:
     def _can_doubt(self) -> bool:
         chosen = routes(self.model, self.annotating)
         reads = any("readout" in ways for ways in chosen.values())
-        return reads or self.annotating.ensemble > 1
+        return reads or self.annotating.ensemble > 1 or self.annotating.consistency
 
 
 NO_CAPTION = Verdict("drop", "no caption")

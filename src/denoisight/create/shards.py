@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..annotations import Sample
-from ..data.archive import sha256_of, write_archive
-from ..data.files import write_annotation
-from ..data.images import write_image
 from ..data.info import read_json
 from ..data.paired import facts_of, write_facts
-from ..data.shards import ENDINGS, ShardLine, line_path, read_line
+from ..data.shards import ShardLine, finished, hash_of, pair_members, write_shard
 from ..errors import UsageError
-from ..runtime import mend, versions, whole_file, write_json, write_text
-from .pairs import Made, Maker
-
-log = logging.getLogger(__name__)
+from ..runtime import versions
+from .pairs import Maker
 
 
 @dataclass(frozen=True)
@@ -62,10 +52,6 @@ def settings_of(maker: Maker, slices: Slices) -> dict[str, Any]:
     return {**maker.settings, "sources_per_shard": slices.per_shard}
 
 
-def hash_of(settings: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def write_shards(maker: Maker, folder: Path | str, slices: Slices, shards: Sequence[int]) -> Iterator[ShardLine]:
     """Make what is missing of these shards, and yield the line of each, whether it was there or is made now.
 
@@ -77,30 +63,16 @@ def write_shards(maker: Maker, folder: Path | str, slices: Slices, shards: Seque
     settings = settings_of(maker, slices)
     refuse_others(folder, settings)
     for shard in shards:
-        line = _finished(archive_path(folder, shard), hash_of(settings))
-        yield line or _write_shard(maker, folder, slices, shard, settings)
+        line = finished(archive_path(folder, shard), hash_of(settings))
+        yield line or _make_shard(maker, folder, slices, shard, settings)
 
 
-def _finished(archive: Path, settings: str) -> ShardLine | None:
-    """The line of a shard that is whole, after a look at all its bytes."""
-    line = read_line(archive)
-    if line is None or line.settings != settings or not line.is_whole(archive.parent):
-        return None
-    if sha256_of(archive) != line.sha256:
-        log.warning("%s is not what it was when it was written; it is made again.", archive)
-        return None
-    return line
-
-
-def _write_shard(maker: Maker, folder: Path, slices: Slices, shard: int, settings: dict[str, Any]) -> ShardLine:
-    """The line is written last: whatever stops the writing before leaves a shard that is made again."""
+def _make_shard(maker: Maker, folder: Path, slices: Slices, shard: int, settings: dict[str, Any]) -> ShardLine:
     archive, sources = archive_path(folder, shard), slices.sources(shard)
-    mend(folder, f".{archive.stem}.*")
-    line_path(archive).unlink(missing_ok=True)
     facts: list[Sample] = []
     counts, dropped = Counter[str](), dict[str, str]()
 
-    def kept() -> Iterator[tuple[str, bytes]]:
+    def kept() -> Iterator[list[tuple[str, bytes]]]:
         for made in maker.make(sources):
             if made.sample.truths and not facts:
                 facts.append(made.sample)
@@ -109,40 +81,23 @@ def _write_shard(maker: Maker, folder: Path, slices: Slices, shard: int, setting
             if made.verdict.kind == "drop":
                 dropped[made.sample.key] = made.verdict.reason
             else:
-                yield from _files(made, archive.with_name(f".{archive.stem}.{os.getpid()}.tmp"))
+                yield pair_members(archive, made.number, made.sample, made.facts)
 
-    with whole_file(archive) as temporary:
-        write_archive(temporary, kept())
-        num_bytes, digest = temporary.stat().st_size, sha256_of(temporary)
-    line = ShardLine(
-        name=archive.name,
-        pairs=counts["keep"] + counts["mask"],
-        made=counts.total(),
-        masked=counts["mask"],
-        dropped=dropped,
-        sources=(sources.start, sources.stop),
-        num_bytes=num_bytes,
-        sha256=digest,
-        settings=hash_of(settings),
-        versions=versions(),
-    )
-    write_text(line_path(archive), json.dumps(line.model_dump(mode="json"), indent=2) + "\n")
-    return line
+    def line(num_bytes: int, digest: str) -> ShardLine:
+        return ShardLine(
+            name=archive.name,
+            pairs=counts["keep"] + counts["mask"],
+            made=counts.total(),
+            masked=counts["mask"],
+            dropped=dropped,
+            sources=(sources.start, sources.stop),
+            num_bytes=num_bytes,
+            sha256=digest,
+            settings=hash_of(settings),
+            versions=versions(),
+        )
 
-
-def _files(made: Made, stage: Path) -> list[tuple[str, bytes]]:
-    """The members of a pair: its picture, its truths by name, and what it is."""
-    number = f"{made.number:08d}"
-    stage.mkdir(parents=True, exist_ok=True)
-    try:
-        paths = [write_image(stage / f"{number}.rgb.png", made.sample.image)]
-        for truth, annotation in sorted(made.sample.truths.items()):
-            paths += write_annotation(stage, f"{number}.{ENDINGS.get(truth, truth)}", annotation)
-        paths.append(stage / f"{number}.json")
-        write_json(paths[-1], made.facts)
-        return [(path.name, path.read_bytes()) for path in paths]
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+    return write_shard(archive, kept(), line)
 
 
 def refuse_others(folder: Path, settings: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ shorter folder, not a broken one. `readers/folder.py` reads it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ from .files import kind_of, write_annotation
 from .images import write_image
 from .info import read_json
 from .readers.layout import METADATA
+
+log = logging.getLogger(__name__)
 
 
 def write_pairs(
@@ -116,6 +119,12 @@ def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
         write_json(path, content)
 
 
+def columns_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance in single values, as columns of `metadata.jsonl` are."""
+    single = {name: "; ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
+    return {name: value for name, value in single.items() if not isinstance(value, dict)}
+
+
 def drop_cut_off_line(path: Path) -> None:
     if path.is_file():
         whole, newline, last = path.read_bytes().rpartition(b"\n")
@@ -138,3 +147,9 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
                 raise
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror}. Free some space and run again to go on.") from error
+
+
+def tell_progress(done: int, count: int, every: int = 1) -> None:
+    """Log how far it has come, at the end and about every thousand; it is called after each `every`."""
+    if done == count or done % max(every, 1000 // every * every) == 0:
+        log.info("%d/%d samples", done, count)

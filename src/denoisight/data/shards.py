@@ -12,16 +12,26 @@ Each shard has a line of its own so that workers never write to one file; `manif
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import os
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..annotations import Sample
 from ..errors import DataError
-from ..runtime import write_text
+from ..runtime import mend, whole_file, write_json, write_text
+from .archive import sha256_of, write_archive
+from .files import write_annotation
+from .images import write_image
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
 ENDINGS = {"semantic": "seg"}
@@ -57,6 +67,55 @@ class ShardLine(BaseModel):
 
 def line_path(archive: Path) -> Path:
     return archive.with_suffix(".json")
+
+
+def hash_of(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def finished(archive: Path, settings: str) -> ShardLine | None:
+    """The line of a shard of these settings (their hash) that is whole, after a look at all its bytes."""
+    line = read_line(archive)
+    if line is None or line.settings != settings or not line.is_whole(archive.parent):
+        return None
+    if sha256_of(archive) != line.sha256:
+        log.warning("%s is not what it was when it was written; it is made again.", archive)
+        return None
+    return line
+
+
+def write_shard(
+    archive: Path, pairs: Iterable[list[tuple[str, bytes]]], line: Callable[[int, str], ShardLine]
+) -> ShardLine:
+    """Write an archive of `pairs` (the members of each, from `pair_members`) and then its line.
+
+    `line` is asked once all pairs are written, with the archive's bytes and SHA-256. It is written last: whatever stops
+    the writing before leaves a shard that is made again.
+    """
+    mend(archive.parent, f".{archive.stem}.*")
+    line_path(archive).unlink(missing_ok=True)
+    with whole_file(archive) as temporary:
+        write_archive(temporary, (member for pair in pairs for member in pair))
+        told = line(temporary.stat().st_size, sha256_of(temporary))
+    write_text(line_path(archive), json.dumps(told.model_dump(mode="json"), indent=2) + "\n")
+    return told
+
+
+def pair_members(
+    archive: Path, number: int, sample: Sample, facts: Mapping[str, Any], exact: bool = False
+) -> list[tuple[str, bytes]]:
+    """The members of a pair: its picture, its truths by name, and what it is. They are staged beside `archive`."""
+    stage, name = archive.with_name(f".{archive.stem}.{os.getpid()}.tmp"), f"{number:08d}"
+    stage.mkdir(parents=True, exist_ok=True)
+    try:
+        paths = [write_image(stage / f"{name}.rgb.png", sample.image)]
+        for truth, annotation in sorted(sample.truths.items()):
+            paths += write_annotation(stage, f"{name}.{ENDINGS.get(truth, truth)}", annotation, exact)
+        paths.append(stage / f"{name}.json")
+        write_json(paths[-1], facts)
+        return [(path.name, path.read_bytes()) for path in paths]
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def read_line(archive: Path) -> ShardLine | None:

@@ -50,6 +50,7 @@ class Order:
     tasks: tuple[str, ...] = ()
     route: Ways | None = None
     ensemble: int = 1
+    consistency: bool = False
     min_confidence: float = 0.0
     balance: float = 0.0
     steps: int | None = None
@@ -75,7 +76,7 @@ class Order:
             self.per_image if self.data else self.num, level, self.noise, self.steps or 25, self.sampler, guidance,
             avoid, self.seed, self.res, self.batch,
         )  # fmt: skip
-        annotating = Annotating(self.tasks, self.route, None, self.ensemble)
+        annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency)
         filters = Filters(min_confidence=self.min_confidence, balance=self.balance)
         return Maker(model, self.source(model), variation, annotating, filters, self.captions)
 

@@ -66,6 +66,7 @@ def test_more_images_are_added_to_those_there(run, tmp_path):
         (["--data", "scenes:2", "--task", "albedo"], 2, "albedo"),
         (["--data", "scenes:2", "--shard", "1"], 2, "--num-shards"),
         (["--data", "scenes:2", "--shard", "2", "--num-shards", "2"], 2, "0 to 1"),
+        (["--data", "scenes:2", "--task", "depth", "--consistency"], 2, "label both (--task depth,normals)"),
         (["--data", "nowhere"], 3, "nowhere"),
         (["--data", "scenes:2", "--captions", "nowhere.csv"], 3, "nowhere.csv"),
         (["--data", "scenes:2", "--format", "folder", "--shard", "0", "--num-shards", "2"], 2, "one process"),
@@ -110,6 +111,13 @@ def test_a_data_set_is_varied_and_labelled(run, tmp_path, caplog):
     run(*VARY)
     assert (tmp_path / "out" / "manifest.jsonl").read_text() == before
     assert "made with variation.seed 0, not 1" in run(*VARY, "--seed", "1", code=2)
+
+
+def test_depth_and_normals_may_be_held_against_each_other(run, tmp_path):
+    run(*VARY, "--consistency")
+    told = provenance(tmp_path / "out").values()
+    assert all(pair["consistency"] and pair["confidence"]["depth"] < 1 for pair in told)
+    assert "annotating.consistency True, not False" in run(*VARY, code=2)
 
 
 def test_pairs_may_be_a_folder(run, tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from denoisight.annotations import Depth, Query, stack
 from denoisight.create.annotate import Annotating, annotate, routes
+from denoisight.create.consistency import consistency
 from denoisight.errors import UsageError
 from denoisight.models.folder import Parts
 from denoisight.predict.ensemble import agree
@@ -95,3 +96,26 @@ def test_a_model_that_lacks_a_route_says_so(denoises_only, how, says):
 def test_what_cannot_be_merged_says_so(tiny_model):
     with pytest.raises(UsageError, match="instances"):
         annotate(tiny_model, QUERIES, Annotating(("instances",), "both"))
+
+
+@pytest.mark.parametrize("route", ["readout", "denoise", "both"])
+def test_depth_and_normals_are_no_surer_than_they_go_together(tiny_model, route):
+    plain, doubted = (annotate(tiny_model, QUERIES, Annotating(MERGED, route, None, 1, c)) for c in (False, True))
+    for before, after in zip(plain, doubted, strict=True):
+        together = consistency(before["depth"].annotation, before["normals"].annotation)
+        assert together.min() < 0.9  # random weights contradict themselves
+        for name in MERGED:
+            same(before[name].annotation, after[name].annotation)
+            known, expected = before[name].confidence, together
+            if name not in ("depth", "normals"):
+                assert (known is None) == (after[name].confidence is None)
+                expected = known
+            elif known is not None:
+                expected = torch.minimum(known, together)
+            if expected is not None:
+                assert torch.equal(after[name].confidence, expected)
+
+
+def test_consistency_is_between_two_tasks(tiny_model):
+    with pytest.raises(UsageError, match="normals would not be labelled"):
+        annotate(tiny_model, QUERIES, Annotating(("depth", "semantic"), consistency=True))

@@ -208,6 +208,19 @@ def test_confidence_without_doubt_is_refused(make_parts):
         maker(Model(parts), filters=Filters(min_confidence=0.5))
 
 
+def test_what_contradicts_itself_can_be_doubted(make_parts):
+    """By one route, once, only depth and normals beside each other tell of a doubt."""
+    model = Model(make_parts(creates=True, reads=()))
+    annotating = Annotating(("depth", "normals", "saliency"), consistency=True)
+    filters = Filters(min_confidence=0.8, min_valid=0, min_distance=0, empty=True)
+    making = Maker(model, Source(), Variation(1, steps=1), annotating, filters)
+    (made,) = making.make([0])
+    assert making.settings["annotating"]["consistency"] and made.facts["consistency"]
+    assert made.facts["confidence"]["depth"] == made.facts["confidence"]["normals"] < 1
+    assert made.facts["confidence"]["saliency"] is None and made.facts["valid"]["saliency"] == 1
+    assert made.facts["valid"]["depth"] < 1 and made.verdict == ("mask", "low confidence in depth, normals")
+
+
 def test_a_model_that_never_learnt_to_create_says_so(tiny_model):
     with pytest.raises(UsageError, match="never learnt to create"):
         maker(tiny_model)

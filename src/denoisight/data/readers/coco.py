@@ -1,10 +1,12 @@
 """COCO panoptic (Kirillov et al., CVPR 2019): classes and things of everyday photographs, and phrases about them.
 
-Two layouts are understood:
+Three layouts are understood:
 
 image/ segment/ segments.json     a picture's segments are numbered 1, 2, ... in segment/NAME.png
 annotations/panoptic_val2017.json beside annotations/panoptic_val2017/NAME.png, in which a segment's number is
                                   red + 256 green + 65536 blue, and val2017/NAME.jpg; train2017 likewise
+annotations/panoptic.json         beside panoptic/ and images/, as `data export` writes it: pictures have keys, and
+                                  captions in annotations/captions.json if there are any
 
 The truth "mask" turns pictures into pairs of a picture and a phrase: an item's key is then NAME#PHRASE, so that a
 list of keys says which phrases were asked. The phrases are composed (`data.referring`); they are not RefCOCO's.
@@ -158,24 +160,37 @@ def _standard(root: Path) -> Coco:
     parts: dict[str, Index] = {}
     segments: dict[FilePath, tuple[Segment, ...]] = {}
     categories: tuple[Category, ...] = ()
-    for path, folder, split in _standard_files(root):
+    for path, folder, drawn, split in _standard_files(root):
         content = read_json(path)
+        captions = {} if split else _captions(path.with_name("captions.json"))
         with _expecting(path):
             categories, index = _categories(content["categories"])
-            names = {image["id"]: image["file_name"] for image in content["images"]}
+            images = {image["id"]: image for image in content["images"]}
             items = []
             for row in content["annotations"]:
-                image = root / folder / names[row["image_id"]]
-                items.append(_item(image.stem, image, path.with_suffix("") / row["file_name"]))
+                told = images[row["image_id"]]
+                image = root / folder / told["file_name"]
+                key, text = str(told.get("key") or image.stem), captions.get(row["image_id"], "")
+                items.append(_item(key, image, drawn / row["file_name"], text))
                 segments[image] = _segments(row["segments_info"], index)
         parts[split] = Index(tuple(sorted(items, key=lambda item: item.key)))
     return Coco(parts, segments, categories)
 
 
-def _standard_files(root: Path) -> list[tuple[Path, str, str]]:
-    """Each panoptic JSON with the folder of its photographs and its split."""
+def _standard_files(root: Path) -> list[tuple[Path, str, Path, str]]:
+    """Each panoptic JSON with the folders of its photographs and segments and its split; a single one may have none."""
     found = ((path, _PANOPTIC.fullmatch(path.name)) for path in sorted((root / "annotations").glob("panoptic_*.json")))
-    return [(path, match.group(1), match.group(2)) for path, match in found if match]
+    by_split = [(path, match.group(1), path.with_suffix(""), match.group(2)) for path, match in found if match]
+    single = root / "annotations" / "panoptic.json"
+    return by_split or ([(single, "images", root / "panoptic", "")] if single.is_file() else [])
+
+
+def _captions(path: Path) -> dict[int, str]:
+    """The first caption of each picture by its number."""
+    if not path.is_file():
+        return {}
+    with _expecting(path):
+        return {row["image_id"]: row["caption"] for row in reversed(read_json(path)["annotations"])}
 
 
 @contextmanager
@@ -198,8 +213,8 @@ def _segments(rows: Sequence[Mapping[str, Any]], index: Mapping[int, int]) -> tu
     return tuple(Segment(r["id"], index[r["category_id"]], bool(r.get("iscrowd"))) for r in rows)
 
 
-def _item(key: str, image: Path, segments: Path) -> Item:
-    return Item(key, image, {"segments": TruthFile(segments)})
+def _item(key: str, image: Path, segments: Path, text: str = "") -> Item:
+    return Item(key, image, {"segments": TruthFile(segments)}, text)
 
 
 def _path(item: Item) -> FilePath:

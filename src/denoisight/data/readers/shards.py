@@ -45,9 +45,13 @@ def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderRea
 
 def provenance(root: Path) -> dict[str, dict[str, Any]]:
     """Where each pair of the finished shards is from, by key: the content of its own JSON."""
-    every = (member for line in read_lines(root) for member in members(root / line.name))
-    told = (_read(member) for member in every if member.suffix == ".json" and member.name.count(".") == 1)
-    return {pair["key"]: pair for pair in told}
+    return {key: told for line in read_lines(root) for key, told in provenance_in(root / line.name).items()}
+
+
+def provenance_in(archive: Path) -> dict[str, dict[str, Any]]:
+    """The same of a single shard."""
+    found = (member for member in members(archive) if member.suffix == ".json" and member.name.count(".") == 1)
+    return {told["key"]: told for told in map(_read, found)}
 
 
 def _items(archive: Path) -> list[Item]:
