@@ -35,7 +35,8 @@ def improve(
 ) -> None:
     """Let a model create pictures like yours, label them, and learn from them: warm-up, creation, self-improvement.
 
-    The same command goes on where it was stopped. The best averaged weights by validation lie in OUT/model.
+    The same command goes on where it was stopped. The best averaged weights by validation lie in OUT/model, a page on
+    how they came about in OUT/improve.html.
 
     Parameters
     ----------

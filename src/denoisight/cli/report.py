@@ -9,10 +9,14 @@ def report(run: Path, *, out: Path | None = None) -> None:
     Parameters
     ----------
     run
-        A run folder that `denoisight train` wrote.
+        A run folder that `denoisight train` or `denoisight improve` wrote.
     out
-        The page (default: report.html in the run folder).
+        The page (default: report.html, or improve.html, in the run folder).
     """
+    from ..recipes.improve_page import PAGE, PLAN, write_improve_page
     from ..recipes.pages import write_run_report
 
-    print(write_run_report(run, out or run / "report.html"))
+    if (run / PLAN).is_file():
+        print(write_improve_page(run, out or run / PAGE))
+    else:
+        print(write_run_report(run, out or run / "report.html"))

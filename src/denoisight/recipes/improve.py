@@ -27,8 +27,9 @@ from ..predict.load import load
 from ..predict.model import task_of
 from ..runtime import versions, whole_folder, write_json, write_text
 from ..train.objectives import ReadoutObjective
-from ..train.watch import Signature, cosines, pulling_apart, signatures
+from ..train.watch import Signature, cosines, pulling_apart, signatures, validations
 from .base import Recipe, override
+from .improve_page import PAGE, PLAN, REPORT, write_improve_page
 from .launch import train
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,9 @@ class Improved(NamedTuple):
 def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool = False) -> Improved:
     """Warm up, create, improve, and keep the best averaged weights by validation in `out/model`.
 
-    `out` holds plan.json, a folder for each stage, stages.jsonl with the cost of each, improve.json. The same call goes
-    on where an earlier one stopped. Raises `UsageError` where `out` holds another plan, unless to be overwritten.
+    `out` holds plan.json, a folder for each stage, stages.jsonl with the cost of each, improve.json, improve.html. The
+    same call goes on where an earlier one stopped. Raises `UsageError` where `out` holds another plan, unless to be
+    overwritten.
     """
     out = Path(out)
     _claim(out, plan, overwrite)
@@ -100,7 +102,9 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
         changes: dict[str, object] = {"model": str(best), "self_teaching": {"pictures": str(pictures)}}
         left = 1 / (plan.rounds - turn + 1)
         trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left, quiet))
-    return _finish(plan, out, trained, stages)
+    done = _finish(plan, out, trained, stages)
+    _draw(out, plan.warm_up.device)
+    return done
 
 
 class _Stages:
@@ -181,7 +185,7 @@ def _maker(plan: Plan, folder: Path, turn: int) -> Maker:
 
 
 def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
-    path = out / "plan.json"
+    path = out / PLAN
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     if path.is_file():
@@ -197,38 +201,41 @@ def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
 
 def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: _Stages) -> Improved:
     """The best averaged weights, and the report."""
-    best = {folder.name: _validations(folder) for folder in trained}
+    best = {folder.name: validations(folder) for folder in trained}
     chosen = min(trained, key=_badness)
     with whole_folder(out / "model") as new:
         shutil.copytree(chosen / "model", new, dirs_exist_ok=True)
-    seen = [sign for folder in trained[1:] for sign in signatures(best[folder.name])]
-    seen += pulling_apart(_angles(plan, chosen))
-    for sign in seen:
-        log.warning("%s", sign)
+    seen = [(folder.name, sign) for folder in trained[1:] for sign in signatures(best[folder.name])]
+    seen += [(chosen.name, sign) for sign in pulling_apart(_angles(plan, chosen))]
+    for stage, sign in seen:
+        log.warning("%s: %s", stage, sign)
     scores = {name: _best(rows) for name, rows in best.items()}
     write_json(
-        out / "improve.json",
+        out / REPORT,
         {
             "format": 1,
             "best": chosen.name,
             "validation": scores,
             "last_validation": {name: rows[-1] for name, rows in best.items()},
-            "signatures": [sign._asdict() for sign in seen],
+            "signatures": [{"stage": stage, **sign._asdict()} for stage, sign in seen],
             "stages": list(stages.done.values()),
             "versions": versions(),
         },
     )
-    return Improved(out / "model", chosen.name, scores, tuple(seen))
+    return Improved(out / "model", chosen.name, scores, tuple(sign for _, sign in seen))
 
 
-def _validations(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [row for row in map(json.loads, lines) if "val/badness" in row]
+def _draw(out: Path, device: str) -> None:
+    """A page that cannot be drawn takes nothing away from what was learnt."""
+    try:
+        write_improve_page(out, out / PAGE, device)
+    except Exception as error:
+        log.warning("%s was not drawn (%s). Draw it with: denoisight report %s", out / PAGE, error, out)
 
 
 def _badness(folder: Path) -> float:
     """Of a stage's averaged weights at their best."""
-    return min(row["val/badness"] for row in _validations(folder))
+    return min(row["val/badness"] for row in validations(folder))
 
 
 def _best(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

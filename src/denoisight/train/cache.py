@@ -28,7 +28,9 @@ class FeatureCache:
     def __call__(self, images: Float[Tensor, "b 3 h w"], keys: Sequence[str], texts: Sequence[str]) -> Features:
         items = zip(images, keys, texts, strict=True)
         found = [self.kept.get(key) or self._made(image[None], key, text) for image, key, text in items]
-        return [torch.cat(maps).to(images) for maps in zip(*found, strict=True)]
+        # On the CPU autocast to bfloat16 refuses to join what is kept in half precision.
+        with torch.autocast("cpu", enabled=False):
+            return [torch.cat(maps).to(images) for maps in zip(*found, strict=True)]
 
     def _made(self, image: Float[Tensor, "1 3 h w"], key: str, text: str) -> Features:
         maps = [one.to("cpu", torch.float16) for one in self.compute(image, [text])]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +30,12 @@ class Signature(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.seen} {self.remedy}"
+
+
+def validations(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl that hold scores."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [row for row in map(json.loads, lines) if "val/badness" in row]
 
 
 def signatures(rows: Sequence[Mapping[str, Any]]) -> list[Signature]:

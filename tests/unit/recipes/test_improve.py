@@ -1,20 +1,25 @@
 """Warm-up, creation and improvement as one: each stage is done once, and the best average is kept."""
 
+import html
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from denoisight.cli.report import report as report_command
 from denoisight.create.pairs import Variation
 from denoisight.data.open import open_data
-from denoisight.errors import RecipeError, UsageError
+from denoisight.errors import DataError, RecipeError, UsageError
 from denoisight.predict.load import load
 from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.improve import Plan, improve
+from denoisight.recipes.improve_page import PAGE, PLAN, REPORT, UNITS, write_improve_page
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
 from denoisight.recipes.self_teaching import beside
+from denoisight.train.validate import CHOOSE_BY
 
 TINY = {"steps": 3, "batch": 4, "res": 32, "validations": 1, "validation_images": 2, "workers": 0, "threads": 1}
 TASKS = ("normals", "semantic")
@@ -111,3 +116,61 @@ def test_words_have_no_answer_on_pictures_without_truths() -> None:
     recipe = override(self_improve(("referring",), "scenes:4"), {"self_teaching": {"pictures": "scenes:2"}})
     with pytest.raises(RecipeError, match="referring"):
         beside(recipe, open_data("scenes:4"))
+
+
+@pytest.fixture(scope="module")
+def improved(creator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("improved") / "run"
+    improve(plan(creator), out, quiet=True)
+    return out
+
+
+def test_the_page_tells_all_that_was_done(improved: Path) -> None:
+    text = (improved / PAGE).read_text()
+    report = json.loads((improved / REPORT).read_text())
+    for stage in report["stages"]:
+        assert stage["stage"] in text and f"{stage['peak_mb']:,} MB" in text
+    assert "improved-1, averaged (theta_C)" in text and "improved-1, raw (theta_E)" in text
+    assert "warm-up, raw" not in text, "the warm-up never looks at its raw weights"
+    assert text.count("<svg viewBox") > len(TASKS) * 2 and "semantic miou (fraction)" in text
+    assert all(sign["remedy"] in html.unescape(text) for sign in report["signatures"])
+    assert f"Kept: the averaged weights of {report['best']}" in text
+    assert f"--model {improved / 'model'}" in text
+    made = report["stages"][1]["pairs"]
+    for kind in ("source", "created", *TASKS):
+        assert sum(f'alt="{kind}: {number}"' in text for number in range(1, 20)) == made, kind
+
+
+def test_the_page_is_drawn_again_from_files_alone(improved: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.html"
+    report_command(improved, out=again)
+    assert again.read_bytes() == (improved / PAGE).read_bytes()
+
+
+def test_the_page_does_without_created_images(improved: Path, tmp_path: Path) -> None:
+    light = tmp_path / "light"
+    shutil.copytree(improved, light)
+    shutil.rmtree(light / "created-1")
+    text = write_improve_page(light, light / PAGE).read_text()
+    assert "Images of created-1 cannot be shown" in text and "theta_C" in text
+
+
+def test_a_page_that_cannot_be_drawn_loses_nothing(
+    creator: Path, improved: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> Path:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("denoisight.recipes.improve.write_improve_page", broken)
+    assert improve(plan(creator), improved, quiet=True).model.is_dir()
+    assert "no ink" in caplog.text and f"denoisight report {improved}" in caplog.text
+
+
+def test_only_an_improvement_that_ended_has_a_page(improved: Path, tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_text((improved / PLAN).read_text())
+    with pytest.raises(DataError, match="no finished improvement"):
+        report_command(tmp_path)
+
+
+def test_every_task_that_is_validated_has_its_unit() -> None:
+    assert all(metric in UNITS[task] for task, (metric, _) in CHOOSE_BY.items())

@@ -195,3 +195,12 @@ def test_a_batch_takes_what_belongs_to_its_samples(batch: Batch) -> None:
     assert torch.equal(some.images[1], batch.images[1])
     assert torch.equal(some.truths["depth"].values[1], batch.truths["depth"].values[1])
     assert replace(batch, labelled=()).take([0]).labelled == ()
+
+
+def test_features_that_were_kept_serve_passes_in_bfloat16() -> None:
+    images = torch.rand(3, 3, 4, 4)
+    cache = FeatureCache(lambda image, texts: [image * 2], 10_000)
+    with torch.autocast("cpu", torch.bfloat16):
+        first, again = (cache(images, ("a", "b", "c"), ("", "", ""))[0] for _ in range(2))
+    assert first.dtype == torch.float32 and torch.equal(first, again)
+    assert torch.equal(first, (images * 2).half().float())
