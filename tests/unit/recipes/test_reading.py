@@ -14,9 +14,10 @@ from denoisight.errors import RecipeError, UsageError
 from denoisight.models.folder import TaskEntry, read_config
 from denoisight.predict.load import load
 from denoisight.predict.model import task_of
+from denoisight.recipes import objective as made_by
 from denoisight.recipes.adapt import adapt
 from denoisight.recipes.base import Recipe, override
-from denoisight.recipes.launch import _objective, train
+from denoisight.recipes.launch import train
 from denoisight.recipes.start import starting_parts
 from denoisight.train.ema import averaged, trained
 from denoisight.train.objectives import ReadoutObjective
@@ -44,7 +45,7 @@ def quick(*tasks: str, **changes: object) -> Recipe:
 def objective_of(recipe: Recipe) -> ReadoutObjective:
     torch.manual_seed(0)
     parts = starting_parts(recipe, open_data("scenes:4", "train", recipe.tasks, size=(32, 32)))
-    objective = _objective(recipe, parts, tuple(task_of(entry) for entry in parts.config.reads))
+    objective = made_by.objective_of(recipe, parts, tuple(task_of(entry) for entry in parts.config.reads))
     assert isinstance(objective, ReadoutObjective)
     return objective.train()
 
