@@ -99,7 +99,8 @@ class SelfTeaching(Part):
 
     `pictures` are created ones or any others: a folder, shards, scenes[:N]; `count` of them (0: all). Their `labels`
     are what the run's average sees on them as it learns, or their own. The average keeps the share `optim.ema` of
-    itself over `average_over` pictures (0: a twentieth of the run's). `alone` leaves the labelled data out of the
+    itself over `average_over` pictures (0: a twentieth of the run's). `dropout` is the share of features that heads do
+    not see of such pictures while they learn. `alone` leaves the labelled data out of the
     lessons, but for validation.
     """
 
@@ -109,6 +110,7 @@ class SelfTeaching(Part):
     weight: Annotated[float, Field(ge=0)] = 1.0
     ramp: Natural = 0
     confidence: Share = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     average_over: Natural = 0
     alone: bool = False
 

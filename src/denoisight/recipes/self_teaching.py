@@ -56,7 +56,11 @@ def self_taught(
     own = recipe.self_teaching
     if not own.pictures or own.labels == "own":
         return objective
-    how = SelfTeaching(own.weight, own.ramp, own.confidence)
+    if own.dropout and not isinstance(objective, ReadoutObjective):
+        raise RecipeError(
+            "self_teaching.dropout is of heads that read features; leave it out, or take --route readout."
+        )
+    how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout)
     return SelfTaught(objective, _teacher(objective, parts, tasks, average), how)
 
 

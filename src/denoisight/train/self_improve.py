@@ -20,7 +20,7 @@ from ..diffusion.schedule import Level
 from ..errors import UsageError
 from ..models.backbone import Backbone, Condition
 from ..predict.denoise import denoise
-from ..runtime import item_seed
+from ..runtime import generator, item_seed
 from ..tasks import Reading, Task
 from .noised import Network
 
@@ -33,18 +33,21 @@ class SelfTeaching:
 
     weight: of such a picture, where a labelled one counts 1. ramp: over how many of the run's pictures that weight
     rises from nothing. confidence: answers are taken at pixels whose uncertainty is at most 1 - confidence; where the
-    head cannot tell, everywhere.
+    head cannot tell, everywhere. dropout: the share of a network's features that heads do not see of such a picture
+    while they learn, and the teacher does, so that there is something to learn where both agree otherwise (UniMatch:
+    Yang et al., CVPR 2023). It costs nothing, for the features are there.
     """
 
     weight: float = 1.0
     ramp: int = 0
     confidence: float = 0.0
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.ramp < 0 or not 0 <= self.confidence <= 1:
+        if self.weight < 0 or self.ramp < 0 or not 0 <= self.confidence <= 1 or not 0 <= self.dropout < 1:
             raise UsageError(
-                f"Weight {self.weight}, ramp {self.ramp} and confidence {self.confidence} came; the first two are at "
-                "least 0, the last is in [0, 1]."
+                f"Weight {self.weight}, ramp {self.ramp}, confidence {self.confidence}, dropout {self.dropout} came; "
+                "the first two are at least 0, confidence is in [0, 1] and dropout in [0, 1)."
             )
 
     def weight_at(self, images: int) -> float:
@@ -87,7 +90,7 @@ class SelfTaught(nn.Module):
         own, theirs = batch.take(asked), rows(features, asked)
         told = answered(own, self.teacher(own, theirs, seed, step), self.how.confidence)
         weight = self.how.weight_at(step * len(batch)) * len(asked)
-        created = objective.losses(told, theirs, seed, step)
+        created = objective.losses(told, with_gaps(theirs, self.how.dropout, own.keys, seed, step), seed, step)
         if not known:
             return created
         real = objective.losses(batch.take(known), rows(features, known), seed, step)
@@ -140,6 +143,18 @@ class DenoiseTeacher:
 
 def rows(features: Features, places: Sequence[int]) -> list[Tensor]:
     return [maps[list(places)] for maps in features]
+
+
+def with_gaps(features: Features, share: float, keys: Sequence[str], seed: int, step: int) -> Features:
+    """Without a share of their channels, others for each picture and step; the rest is grown in proportion."""
+    if not share:
+        return features
+    draws = [generator(seed, f"gaps {key}", step) for key in keys]
+    seen = [
+        torch.stack([torch.rand(maps.shape[1], generator=draw) for draw in draws]).to(maps) >= share
+        for maps in features
+    ]
+    return [maps * kept[..., None, None] / (1 - share) for maps, kept in zip(features, seen, strict=True)]
 
 
 def answered(batch: Batch, readings: Mapping[str, Reading], confidence: float = 0.0) -> Batch:

@@ -19,7 +19,7 @@ from denoisight.tasks import Reading, make_tasks
 from denoisight.train.cache import FeatureCache
 from denoisight.train.ema import Averaged, averaged, decay_of, trained
 from denoisight.train.objectives import DenoiseObjective, ReadoutObjective
-from denoisight.train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, answered
+from denoisight.train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, answered, with_gaps
 
 TASKS = make_tasks(["depth", "normals", "semantic", "saliency"], CLASSES)
 NAMES = [task.name for task in TASKS]
@@ -89,6 +89,24 @@ def test_a_ramp_begins_without_the_created_ones(batch: Batch) -> None:
     assert SelfTeaching(ramp=100).weight_at(50) == 0.5 and SelfTeaching(ramp=100).weight_at(500) == 1
 
 
+def test_gaps_are_what_learns_does_not_see_and_the_teacher_does(batch: Batch) -> None:
+    objective, made = self_taught(SelfTeaching(dropout=0.5))
+    created = batch.take([3, 4])
+    seen = features(made, created.images)
+    gaps = with_gaps(seen, 0.5, created.keys, 0, 0)
+    shut = torch.cat([maps.flatten(2).abs().amax(-1) == 0 for maps in gaps], 1)
+    assert 0.3 < shut.float().mean() < 0.7 and not torch.equal(shut[0], shut[1])
+    assert all(torch.equal(new[new != 0], (old * 2)[new != 0]) for new, old in zip(gaps, seen, strict=True))
+    alone = with_gaps([maps[1:] for maps in seen], 0.5, created.keys[1:], 0, 0)
+    assert torch.equal(alone[0][0], gaps[0][1]) and not torch.equal(
+        gaps[0], with_gaps(seen, 0.5, created.keys, 0, 1)[0]
+    )
+    told = answered(created, objective.teacher(created, seen, 0, 0))
+    expected = objective.objective.losses(told, gaps, 0, 0)["loss"]
+    torch.testing.assert_close(objective(batch, seed=0, step=0)["created"], expected)
+    assert with_gaps(seen, 0.0, created.keys, 0, 0) is seen
+
+
 def test_the_answers_are_the_averages_and_carry_no_gradient(batch: Batch) -> None:
     objective, made = self_taught()
     created = batch.take([3, 4])
@@ -136,7 +154,7 @@ def test_denoising_is_taught_by_a_walk_of_the_average(batch: Batch) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trained(taught))
 
 
-@pytest.mark.parametrize("bad", [{"weight": -1.0}, {"ramp": -1}, {"confidence": 1.5}])
+@pytest.mark.parametrize("bad", [{"weight": -1.0}, {"ramp": -1}, {"confidence": 1.5}, {"dropout": 1.0}])
 def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="came"):
         SelfTeaching(**bad)
