@@ -3,9 +3,11 @@
     python -m studies.addp_guidance [--quick] [--table]
 
 The embedded model is asked for things of which another shares all words but one. It is corrected once and twice by the
-oracle, which sees the truth, and by a critic that names any of the confusers; the same numbers of network calls are
-spent on classifier-free guidance with more denoising steps, and on ensembles. Weights, and how several negatives are
-weighed, are chosen on validation scenes for each arm; the test scenes are scored with what was chosen.
+oracle, which sees the truth, and by a critic that names any of the confusers; each correction stays, or is taken back
+where the truth says that it made the answer worse, as a person would who sees the mask. The same numbers of network
+calls are spent on classifier-free guidance with more denoising steps, on ensembles, and on the best of several noises.
+Weights, and how several negatives are weighed, are chosen on validation scenes for each arm; the test scenes are scored
+with what was chosen.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ HERE = Path(__file__).parent
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 ROUNDS = (1, 2, 3)
 SEEDS = (0, 1, 2)
+OTHER = 100
+"""What the seeds of other noises are apart."""
 VAL, TEST = 200, 500
 
 
@@ -69,7 +73,8 @@ def iou(answers: Sequence[Prediction], asked: Sequence[Item]) -> np.ndarray:
 
 
 def answers(model: Model, queries: Sequence[Query], **how: Any) -> list[Prediction]:
-    return list(model.stream(queries, "referring", Options(batch=64, **how)))
+    """In one step, unless something else is said."""
+    return list(model.stream(queries, "referring", Options(batch=64, **{"steps": 1, **how})))
 
 
 def corrected(
@@ -100,6 +105,9 @@ def by_setting(model: Model, asked: Sequence[Item], seed: int) -> dict[str, dict
     plain = iou(answers(model, [item.query for item in asked], seed=seed, guidance=0.0), asked)
     scores: dict[str, dict[str, np.ndarray]] = {"plain": {"": plain}}
     queries = [item.query for item in asked]
+    others = [iou(answers(model, queries, seed=seed + OTHER * k, guidance=0.0), asked) for k in ROUNDS]
+    for rounds in ROUNDS:
+        scores[f"best of {rounds + 1} noises"] = {"": np.max([plain, *others[:rounds]], 0)}
     for calls in (2, 4, 6):
         steps = calls // 2
         scores[f"guidance, {calls} calls"] = {
@@ -114,9 +122,12 @@ def by_setting(model: Model, asked: Sequence[Item], seed: int) -> dict[str, dict
             for negatives in ("mean", "sum"):
                 how = {"guidance": weight, "negatives": negatives}
                 stages = corrected(model, asked, critics(name, asked, seed), max(ROUNDS), seed, **how)
+                values = np.array([iou(stage, asked) for stage in stages])
                 for rounds in ROUNDS:
-                    arm = scores.setdefault(f"{name}, {rounds} rounds", {})
-                    arm[f"w {weight:g}, {negatives}"] = iou(stages[rounds], asked)
+                    kept, best = values[rounds], values[: rounds + 1].max(0)
+                    for end, value in (("", kept), (", or taken back", best)):
+                        arm = scores.setdefault(f"{name}, {rounds} rounds{end}", {})
+                        arm[f"w {weight:g}, {negatives}"] = value
     return scores
 
 
@@ -158,7 +169,8 @@ def write(measured: Mapping[str, Any], folder: Path) -> None:
             f"Weight and kind of negatives are chosen on {count['val']} validation scenes, for each arm. Gain: points "
             "of mean IoU over the plain answer. Brackets: 95 % bootstrap intervals over items and seeds. Calls: "
             "network evaluations an item, at most. The oracle sees the truth, to tell when to correct and what: it "
-            "bounds what a person could do. Written by `python -m studies.addp_guidance --table` from `results.json`.",
+            "bounds what a person could do. A correction may be taken back, and the best of several noises is taken, "
+            "where the truth says so. Written by `python -m studies.addp_guidance --table` from `results.json`.",
             118,
         ),
         "",
@@ -192,10 +204,10 @@ def draw(arms: Mapping[str, Any], path: Path) -> None:
 
 def _calls(name: str) -> int:
     """The first answer takes one call, and the one after k corrections 1 + k."""
+    numbers = [int(word) for word in name.split() if word.isdecimal()]
     if "rounds" in name:
-        rounds = int(name.split()[1])
-        return sum(1 + k for k in range(rounds + 1))
-    return int(name.split()[1]) if "calls" in name else 1
+        return sum(1 + k for k in range(numbers[0] + 1))
+    return numbers[0] if numbers else 1
 
 
 def main() -> None:
