@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from studies.arms import Arm, Study, run
+from studies.flags import quick_folder, read_flags
 from studies.tables import write
 
 LAW, KINDS, STRENGTH = "ct2", "on-policy", "constant"
@@ -43,14 +43,9 @@ def command(study: Study, about: str, data: Callable[[bool], Path]) -> None:
 
     Quick is two arms of one seed at a tenth of the budget, in a folder of its own: whether it runs, and no result.
     """
-    flags = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--quick", action="store_true", help="two arms of one seed at a tenth of the budget: no result")
-    flags.add_argument("--table", action="store_true", help="only write README.md from results.jsonl")
-    flags.add_argument("--jobs", type=int, help="runs at a time (default: one a core)")
-    asked = flags.parse_args()
+    asked = read_flags(about, "two arms of one seed at a tenth of the budget")
     if asked.quick:
-        folder = Path("runs/studies") / f"{study.folder.name}-quick"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = quick_folder(study.folder)
         few = (study.arms[0], next(arm for arm in study.arms if arm.units == 4))
         study = replace(study, folder=folder, arms=few, seeds=(0,), units=study.units // 10, val=16, test=32)
     if not asked.table:

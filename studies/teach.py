@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -11,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from studies import pool
+from studies.flags import quick_folder, read_flags
 from studies.teaching import ROOT, Cell, Study, hash_of
 from studies.worlds import SceneWorld
 
 DRAWS = 200
 """Lists of test images drawn with replacement, the same ones for every run."""
+
+COST = ".cost.json"
 
 
 def run(study: Study, jobs: int | None = None) -> None:
@@ -26,7 +28,7 @@ def run(study: Study, jobs: int | None = None) -> None:
         print(f"Seed {seed}: {len(study.arms) - len(cells)} runs are done, {len(cells)} to go.", flush=True)
         if not cells:
             continue
-        study.world.prepare(seed)
+        study.world.prepare(seed, any(not cell.arm.labels for cell in cells))
         if study.world.adapt:
             _each_once(learn_to_create, {Path(cells[0].creator): (cells[0],)}, jobs)
         creating = [cell for cell in cells if cell.arm.pictures in ("created", "annotated")]
@@ -121,11 +123,10 @@ def _write_created(cell: Cell, turn: int, folder: Path) -> None:
 
 
 def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
-    from denoisight.annotations import Sample, stack
+    from denoisight.annotations import Sample
     from denoisight.create.annotate import Annotating, annotate
     from denoisight.data.open import open_data
     from denoisight.data.paired import write_pairs
-    from denoisight.predict.ensemble import agree
     from denoisight.predict.load import load
 
     reader, ways = open_data(str(cell.created(turn)), "all"), {"readout": cell.warm, "denoise": cell.denoising}
@@ -135,14 +136,21 @@ def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
     found = [annotate(model, queries, Annotating(cell.arm.tasks, way), batch=16) for way, model in models.items()]
     truth_of = {task: next(iter(models.values())).task(task)[0].truth for task in cell.arm.tasks}
     truths = [
-        {truth: agree(stack([labels[task].annotation for labels in each])).annotation if len(each) > 1
-         else each[0][task].annotation for task, truth in truth_of.items()}
+        {truth: _one([labels[task].annotation for labels in each]) for task, truth in truth_of.items()}
         for each in zip(*found, strict=True)
-    ]  # fmt: skip
+    ]
     write_pairs(map(Sample, queries, truths), folder, exact=True)
     # Nothing is judged on them: all are for training, and one is named for validation so that none is held out.
     keys = [query.key for query in queries]
     (folder / "splits.json").write_text(json.dumps({"train": keys, "val": keys[:1]}))
+
+
+def _one(answers: Sequence[Any]) -> Any:
+    """What one or several routes see, as one annotation."""
+    from denoisight.annotations import stack
+    from denoisight.predict.ensemble import agree
+
+    return agree(stack(answers)).annotation if len(answers) > 1 else answers[0]
 
 
 def _train(recipe: Any, folder: Path) -> None:
@@ -161,17 +169,15 @@ def _validation(run: Path) -> dict[str, Any]:
 
 
 def _once(folder: Path, make: Callable[[Path], None]) -> float:
-    """Fill a folder that is whole or absent; what it cost then is nothing if it was there."""
+    """Fill a folder that is whole or absent; what that cost stands in it, for whoever finds it there."""
     from denoisight.runtime import whole_folder
 
-    if folder.exists():
-        return json.loads((folder.parent / "cost.json").read_text())
-    began = time.process_time()
-    with whole_folder(folder) as new:
-        make(new)
-    seconds = time.process_time() - began
-    (folder.parent / "cost.json").write_text(json.dumps(round(seconds, 1)))
-    return seconds
+    if not folder.exists():
+        began = time.process_time()
+        with whole_folder(folder) as new:
+            make(new)
+            (new / COST).write_text(json.dumps(round(time.process_time() - began, 1)))
+    return json.loads((folder / COST).read_text())
 
 
 def command(study: Study, about: str) -> None:
@@ -182,14 +188,9 @@ def command(study: Study, about: str) -> None:
     from studies.creating import judge
     from studies.teaching_tables import write
 
-    flags = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--quick", action="store_true", help="three arms of one seed, a tenth of the steps: no result")
-    flags.add_argument("--table", action="store_true", help="only write README.md from results.jsonl")
-    flags.add_argument("--jobs", type=int, help="runs at a time (default: one a core)")
-    asked = flags.parse_args()
+    asked = read_flags(about, "three arms of one seed, a tenth of the steps")
     if asked.quick:
-        folder = Path("runs/studies") / f"{study.folder.name}-quick"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = quick_folder(study.folder)
         few = tuple(replace(arm, count=min(arm.count, 100)) for arm in study.arms[:3])
         steps = (study.steps[0] // 10, study.steps[1] // 10)
         world = SceneWorld(64) if isinstance(study.world, SceneWorld) else replace(study.world, adapt=20)

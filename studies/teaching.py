@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,9 @@ DENOISE = {
     "precision": "bf16",
 }
 MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6}
+
+
+STEPS = (600, 600)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,7 @@ class Study:
     folder: Path
     arms: tuple[Arm, ...]
     base: str = "labels alone"
-    steps: tuple[int, int] = (600, 600)
+    steps: tuple[int, int] = STEPS
     seeds: tuple[int, ...] = (0, 1, 2)
     creator: str = "embedded-create"
     variation: Mapping[str, Any] = field(default_factory=dict)
@@ -89,8 +93,9 @@ class Study:
 
     @property
     def settings(self) -> str:
-        """A hash of what all runs have in common; results of other settings do not count."""
-        return hash_of(self.steps, self.creator, self.variation, self.recipe, repr(self.world), self.captions)
+        """A hash of what all runs have in common; results of other settings, or another creator, do not count."""
+        creator = weights_of(self.creator)
+        return hash_of(self.steps, creator, self.variation, self.recipe, repr(self.world), self.captions)
 
     def rows(self) -> list[dict[str, Any]]:
         known = {arm.key for arm in self.arms}
@@ -125,7 +130,7 @@ class Cell:
         """What the warm-up begins at."""
         if not self.study.world.adapt:
             return self.study.creator
-        return str(ROOT / "creators" / hash_of(self.creating_recipe.model_dump()) / "run")
+        return str(ROOT / "creators" / self._hash(self.creating_recipe) / "run")
 
     @property
     def warm_recipe(self) -> Any:
@@ -136,7 +141,7 @@ class Cell:
     @property
     def warm(self) -> Path:
         """Where the warm-up's run lies."""
-        return ROOT / "warm" / hash_of(self.warm_recipe.model_dump()) / "run"
+        return ROOT / "warm" / self._hash(self.warm_recipe) / "run"
 
     @property
     def denoising_recipe(self) -> Any:
@@ -148,7 +153,7 @@ class Cell:
 
     @property
     def denoising(self) -> Path:
-        return ROOT / "warm" / hash_of(self.denoising_recipe.model_dump()) / "run"
+        return ROOT / "warm" / self._hash(self.denoising_recipe) / "run"
 
     def recipe(self, model: Path, turn: int) -> Any:
         """Of what comes after the warm-up, in a turn of it."""
@@ -169,6 +174,10 @@ class Cell:
         for more in (own, self.study.recipe, self.arm.warm, *changes):
             recipe = override(recipe, dict(more))
         return recipe
+
+    def _hash(self, recipe: Any) -> str:
+        """Of a training that begins at the creator, whose weights its name does not tell."""
+        return hash_of(recipe.model_dump(), weights_of(self.study.creator))
 
     def _beside(self, turn: int) -> dict[str, Any]:
         folders = {"created": self.created(turn), "annotated": self.annotated(turn)}
@@ -200,6 +209,13 @@ class Cell:
         """Where these pictures lie with the labels of the arm's own warm-up."""
         by = [str(self.warm)] if self.arm.labelled_by == "readout" else [str(self.warm), str(self.denoising)]
         return ROOT / "annotated" / hash_of(str(self.created(turn)), by, self.arm.labelled_by) / "pairs"
+
+
+@cache
+def weights_of(creator: str) -> str:
+    from denoisight.predict.load import load
+
+    return load(creator, "cpu").weights_hash
 
 
 def hash_of(*values: Any) -> str:

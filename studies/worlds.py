@@ -36,8 +36,8 @@ class World(Protocol):
     @property
     def tested(self) -> Path: ...
 
-    def prepare(self, seed: int) -> None:
-        """Make what is missing of these folders."""
+    def prepare(self, seed: int, everything: bool) -> None:
+        """Make what is missing of these folders; of `whole` only if `everything` is needed."""
         ...
 
 
@@ -62,15 +62,17 @@ class SceneWorld:
     def tested(self) -> Path:
         return ROOT / f"tested-{self.test}"
 
-    def prepare(self, seed: int) -> None:
+    def prepare(self, seed: int, everything: bool) -> None:
         from denoisight.data.render import render_scenes
 
         size = (SIDE, SIDE)
         render_scenes(self.labelled(seed, 1), "train", MOST_LABELS, size, 1 + 2 * seed)
-        render_scenes(self.labelled(seed, 1), "val", VAL, size, 0)
+        # As many as `whole` has, so that the same ones are chosen of both.
+        render_scenes(self.labelled(seed, 1), "val", 2 * VAL, size, 0)
         render_scenes(self.unlabelled(seed), "train", 4 * MOST_LABELS, size, 2 + 2 * seed)
         render_scenes(self.tested, "test", self.test, size, 0)
-        scenes(ALL, SIDE)
+        if everything:
+            scenes(ALL, SIDE, val=2 * VAL)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class PhotoWorld:
     def unlabelled(self, seed: int) -> Path:
         return ROOT / f"{self.folder}-unlabelled-{seed}"
 
-    def prepare(self, seed: int) -> None:
+    def prepare(self, seed: int, everything: bool) -> None:
         from denoisight.data.open import open_data
 
         keys = list(open_data(str(self.whole), "train").keys)

@@ -11,8 +11,7 @@ from studies.aligned import command, grid
 from studies.arms import Judged, Study
 from studies.scenes import scenes
 
-ARMS = grid(law="ct2")
-"""The law that was best on validation in `addp_depth`, on the same schedule."""
+ARMS = grid()
 STUDY = Study(
     folder=Path(__file__).parent,
     recipe={**DEPTH.recipe, "recipe": "addp_normals", "tasks": ("normals",), "codecs": {}, "noise": {"predicts": "x0"}},

@@ -6,7 +6,7 @@ python -m studies.ema_rate [--quick] [--jobs N] [--table]
 from pathlib import Path
 
 from studies.teach import command
-from studies.teaching import Arm, Study
+from studies.teaching import STEPS, Arm, Study
 
 BATCH = 16
 SHARES = (1 / 200, 1 / 50, 1 / 20, 1 / 5, 1.0)
@@ -14,7 +14,7 @@ SHARES = (1 / 200, 1 / 50, 1 / 20, 1 / 5, 1.0)
 
 
 def at_rate(share: float) -> Arm:
-    over = round(share * BATCH * Study(Path(), ()).steps[1])
+    over = round(share * BATCH * STEPS[1])
     return Arm(f"half over {over} pictures", pictures="created", changes={"self_teaching": {"average_over": over}})
 
 

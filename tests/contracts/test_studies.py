@@ -70,12 +70,8 @@ def test_arms_of_self_improvement_differ_and_are_held_against_one(name: str, mon
         assert Variation(**cell.variation(0)).per_image * (arm.labels or arm.count) >= arm.count
         turns = [cell.recipe(cell.warm, turn) for turn in range(arm.rounds)]
         assert cell.warm_recipe.steps == study.steps[0] and sum(turn.steps for turn in turns) == study.steps[1]
-        assert {turn.batch for turn in turns} == {study_batch(study, cell_of)}
+        assert {turn.batch for turn in turns} == {cell.warm_recipe.batch}
         assert any(other.name.endswith(study.base) for other in study.arms if other.group == arm.group)
-
-
-def study_batch(study: object, cell_of: type) -> int:
-    return cell_of(study, study.arms[0], 0).warm_recipe.batch  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", [name for name in TAUGHT if (ROOT / "studies" / name / "results.jsonl").exists()])

@@ -42,6 +42,20 @@ class Judge:
             optional("faster_coco_eval", precision.EXTRA)
 
 
+METRICS: Mapping[str, Mapping[str, Metric]] = {
+    "depth": depth.METRICS,
+    "normals": normals.METRICS,
+    "semantic": labels.METRICS,
+    "parts": labels.METRICS,
+    "referring": masks.METRICS,
+    "saliency": masks.SALIENCY_METRICS,
+    "boundary": masks.SALIENCY_METRICS,
+    "instances": things.METRICS,
+    "detection": things.METRICS,
+}
+"""What each task's scores are measured in; classes and rankings of a protocol come on top."""
+
+
 def judge_of(protocol: Protocol) -> Judge:
     """Raises `UsageError` for a task that no scores are known for."""
     return pick(JUDGES, protocol.task, "task to judge")(protocol)
@@ -51,30 +65,30 @@ def _depth(protocol: Protocol) -> Judge:
     if protocol.alignment is None or protocol.range_m is None:
         raise ProtocolError(f"Protocol {protocol.name} judges depth, so it must have a range and an alignment.")
     counts = bind(depth.depth_counts, alignment=protocol.alignment, range_m=protocol.range_m)
-    return Judge(Depth, counts, depth.depth_scores, depth.METRICS)
+    return Judge(Depth, counts, depth.depth_scores, METRICS[protocol.task])
 
 
 def _normals(protocol: Protocol) -> Judge:
-    return Judge(Normals, normals.normals_counts, normals.normals_scores, normals.METRICS)
+    return Judge(Normals, normals.normals_counts, normals.normals_scores, METRICS[protocol.task])
 
 
 def _labels(protocol: Protocol) -> Judge:
     of_classes = {f"iou/{name}": labels.IOU for name in protocol.classes}
     scores = bind(labels.labels_scores, classes=protocol.classes)
-    return Judge(Labels, labels.labels_counts, scores, {**labels.METRICS, **of_classes})
+    return Judge(Labels, labels.labels_counts, scores, {**METRICS[protocol.task], **of_classes})
 
 
 def _referring(protocol: Protocol) -> Judge:
-    return Judge(Mask, masks.masks_counts, masks.masks_scores, masks.METRICS)
+    return Judge(Mask, masks.masks_counts, masks.masks_scores, METRICS[protocol.task])
 
 
 def _soft_mask(protocol: Protocol) -> Judge:
-    return Judge(Mask, masks.masks_counts, masks.saliency_scores, masks.SALIENCY_METRICS)
+    return Judge(Mask, masks.masks_counts, masks.saliency_scores, METRICS[protocol.task])
 
 
 def _instances(protocol: Protocol) -> Judge:
     ranking = Ranking(precision.instance_things, precision.average_precision, precision.METRICS)
-    return Judge(Labels, things.instances_counts, things.things_scores, things.METRICS, ranking)
+    return Judge(Labels, things.instances_counts, things.things_scores, METRICS[protocol.task], ranking)
 
 
 def _boxes(protocol: Protocol) -> Judge:
@@ -82,7 +96,7 @@ def _boxes(protocol: Protocol) -> Judge:
     by_class = bool(protocol.classes)
     counts = bind(things.boxes_counts, by_class=by_class)
     ranking = Ranking(bind(precision.box_things, by_class=by_class), precision.average_precision, precision.METRICS)
-    return Judge(Boxes, counts, things.things_scores, things.METRICS, ranking)
+    return Judge(Boxes, counts, things.things_scores, METRICS[protocol.task], ranking)
 
 
 JUDGES: Mapping[str, Callable[[Protocol], Judge]] = {

@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..evaluate.judges import METRICS
 from ..evaluate.results import Score
 from ..metrics import Metric
-from ..metrics import depth as of_depth
-from ..metrics import labels as of_labels
-from ..metrics import masks as of_masks
-from ..metrics import normals as of_normals
-from ..metrics import things as of_things
 from ..report.curves import learning_curves
 from ..report.page import Page, Plot, write_page
 from ..report.tables import Arm, Cell, Table, compare
@@ -28,18 +24,6 @@ from .improve_pictures import created_panels
 
 PLAN, REPORT, PAGE = "plan.json", "improve.json", "improve.html"
 AVERAGED, RAW = "averaged (theta_C)", "raw (theta_E)"
-
-UNITS: Mapping[str, Mapping[str, Metric]] = {
-    "depth": of_depth.METRICS,
-    "normals": of_normals.METRICS,
-    "semantic": of_labels.METRICS,
-    "parts": of_labels.METRICS,
-    "referring": of_masks.METRICS,
-    "saliency": of_masks.SALIENCY_METRICS,
-    "boundary": of_masks.SALIENCY_METRICS,
-    "instances": of_things.METRICS,
-    "detection": of_things.METRICS,
-}
 
 
 @dataclass(frozen=True)
@@ -199,7 +183,7 @@ def _arms(stage: str, row: Mapping[str, Any]) -> Iterator[Arm]:
 def _metric(name: str) -> Metric:
     """What a score is measured in, by "TASK METRIC"."""
     task, metric = name.split(" ", 1)
-    return UNITS[task][metric]
+    return METRICS[task][metric]
 
 
 def _pairs(told: Told) -> Table:
@@ -235,7 +219,7 @@ def _curves(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[dict
 
 
 def _plot(name: str, stage: str, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Plot:
-    label = f"{name} ({_metric(name).unit})" if name.split()[0] in UNITS else name
+    label = f"{name} ({_metric(name).unit})" if name.split()[0] in METRICS else name
     named = {kind: [{"step": p["step"], label: p["score"]} for p in points] for kind, points in curves.items()}
     alt = f"{label} on the validation images against the step of {stage}, of {' and '.join(curves)} weights."
     return Plot(f"{stage}: {name}", learning_curves(named, label), alt)

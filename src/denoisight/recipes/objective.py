@@ -22,6 +22,7 @@ OF_READING = (
 
 
 def objective_of(recipe: Recipe, parts: Parts, tasks: tuple[Task, ...]) -> nn.Module:
+    """The objective of the recipe's route. A network that is not to learn is frozen here."""
     if recipe.route == "readout":
         if recipe.backbone == "frozen":
             parts.backbone.requires_grad_(False)

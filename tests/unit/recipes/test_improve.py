@@ -15,7 +15,7 @@ from denoisight.errors import DataError, RecipeError, UsageError
 from denoisight.predict.load import load
 from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.improve import Plan, improve
-from denoisight.recipes.improve_page import PAGE, PLAN, REPORT, UNITS, write_improve_page
+from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_improve_page
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
 from denoisight.recipes.self_teaching import beside
@@ -173,4 +173,4 @@ def test_only_an_improvement_that_ended_has_a_page(improved: Path, tmp_path: Pat
 
 
 def test_every_task_that_is_validated_has_its_unit() -> None:
-    assert all(metric in UNITS[task] for task, (metric, _) in CHOOSE_BY.items())
+    assert all(metric in METRICS[task] for task, (metric, _) in CHOOSE_BY.items())
