@@ -31,7 +31,13 @@ def test_the_guidance_study_is_written_from_its_results(tmp_path: Path, monkeypa
     assert (tmp_path / "README.md").read_text() == (folder / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["addp_depth", "addp_normals", "addp_refer", "addp_generalist", "addp_depth_kitchen"])
+ALIGNED = (
+    *("addp_depth", "addp_normals", "addp_refer", "addp_generalist", "addp_depth_kitchen"),
+    *("addp_adapt_kitchen", "addp_adapt_camvid"),
+)
+
+
+@pytest.mark.parametrize("name", ALIGNED)
 def test_arms_differ_have_equal_budgets_and_recipes_that_stand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every arm's changes make a valid recipe, and as many units of network evaluations, to a step."""
     from denoisight.recipes.base import Recipe, override
