@@ -4,6 +4,8 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,22 @@ from hypothesis import settings
 torch.set_num_threads(1)
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)
 settings.load_profile("quick")
+
+@pytest.fixture
+def full_disk():
+    """`with full_disk(most_bytes):` no file can grow beyond that, which fails as a full disk does."""
+
+    @contextmanager
+    def full(most_bytes):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return full
+
 
 CLASSES = ("floor", "wall", "box", "ball")
 

@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from .errors import DataError, MissingExtraError, UsageError
 from .version import __version__
@@ -71,7 +72,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from error
     finally:
         if temporary.exists():
@@ -92,7 +93,7 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
         if path.exists():
             path.rename(old)
         temporary.rename(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from error
     finally:
         if old.exists() and not path.exists():
@@ -128,6 +129,22 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a line, or nothing where the disk is full."""
+    line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            start = file.seek(0, os.SEEK_END)
+            try:
+                while line:
+                    line = line[file.write(line) :]
+            except OSError:
+                file.truncate(start)
+                raise
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror}. Free some space and run again to go on.") from error
+
+
 def write_text(path: Path | str, text: str) -> None:
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -137,8 +154,8 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _unwritable(path: Path, error: OSError) -> DataError:
-    reason = error.strerror or str(error)
+def _unwritable(path: Path, error: Exception) -> DataError:
+    reason = getattr(error, "strerror", None) or str(error)
     return DataError(f"Cannot write {path}: {reason}. Free some space, or choose another folder with --out.")
 
 

@@ -13,11 +13,12 @@ import numpy as np
 from ..annotations import Sample
 from ..data.images import load, read_image, write_png
 from ..data.inputs import Input
-from ..data.paired import append_line, columns_of, drop_cut_off_line, facts_of, write_facts, write_pairs, written
+from ..data.paired import columns_of, drop_cut_off_line, facts_of, write_facts, write_pairs, written
 from ..data.readers.layout import METADATA, read_metadata
 from ..errors import DataError, UsageError
 from ..predict.model import Model, as_query
 from ..render import Picture, contact_sheet, to_rgb
+from ..runtime import append_line
 from .edit import Editing, check, edit
 from .pairs import Maker
 from .shards import Slices, refuse_others, settings_of

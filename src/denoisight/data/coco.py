@@ -28,9 +28,9 @@ from torch import Tensor
 
 from ..annotations import IGNORE, Boxes, Labels, Sample
 from ..errors import DataError
-from ..runtime import optional, whole_file, whole_folder
+from ..runtime import append_line, optional, whole_file, whole_folder
 from .images import write_image, write_png
-from .paired import append_line, drop_cut_off_line, tell_progress, write_facts
+from .paired import drop_cut_off_line, tell_progress, write_facts
 from .readers import Reader
 from .readers.coco import CocoReader
 from .segments import Segment, find_segments, picture_of, tight_box

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..annotations import Depth, Labels, Sample
 from ..errors import DataError, UsageError
-from ..runtime import whole_file, write_json
+from ..runtime import append_line, whole_file, write_json
 from .files import kind_of, write_annotation
 from .images import write_image
 from .info import read_json
@@ -131,22 +130,6 @@ def drop_cut_off_line(path: Path) -> None:
         if last:
             with whole_file(path) as temporary:
                 temporary.write_bytes(whole + newline)
-
-
-def append_line(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a line, or nothing where the disk is full."""
-    line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
-    try:
-        with path.open("ab", buffering=0) as file:
-            start = file.seek(0, os.SEEK_END)
-            try:
-                while line:
-                    line = line[file.write(line) :]
-            except OSError:
-                file.truncate(start)
-                raise
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror}. Free some space and run again to go on.") from error
 
 
 def tell_progress(done: int, count: int, every: int = 1) -> None:

@@ -21,14 +21,25 @@ from ..runtime import whole_folder
 def save_checkpoint(
     runs: Path, step: int, module: nn.Module, optimizer: Optimizer, average: EMAModel, state: dict[str, Any]
 ) -> Path:
-    """Write `step-000123`; `state` is whatever JSON the run wants back."""
+    """Write `step-000123`; `state` is whatever JSON the run wants back. Raises `DataError` where the disk is full."""
     folder = runs / f"step-{step:06d}"
     with whole_folder(folder) as new:
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, new / "weights.safetensors")
-        torch.save(optimizer.state_dict(), new / "optimizer.pt")
-        torch.save(average.state_dict(), new / "average.pt")
+        _save(optimizer.state_dict(), new / "optimizer.pt")
+        _save(average.state_dict(), new / "average.pt")
         (new / "state.json").write_text(json.dumps({"step": step, **state}))
     return folder
+
+
+def _save(value: Any, path: Path) -> None:
+    """Where it cannot be written torch speaks of its file format; here comes the system's own word."""
+    with path.open("wb") as file:
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(folder: Path, module: nn.Module, optimizer: Optimizer, average: EMAModel) -> dict[str, Any]:

@@ -21,7 +21,9 @@ def averaged(module: nn.Module, decay: float, *, steady: bool = False) -> EMAMod
     """An average that follows closely at first and at `decay` a step in the end; or, `steady`, so from the start, where
     the weights that it starts from are good ones."""
     if steady:
-        return EMAModel(trained(module), decay=decay, min_decay=decay)
+        average = EMAModel(trained(module), decay=decay, min_decay=decay)
+        average.optimization_step = 1  # else its first step would be a copy of the raw weights
+        return average
     return EMAModel(trained(module), decay=decay, use_ema_warmup=True, power=3 / 4)
 
 
@@ -47,7 +49,8 @@ def swapped_in(average: EMAModel, module: nn.Module) -> Iterator[None]:
 
 
 class Averaged:
-    """A module under the averaged weights of its trained parameters, called without copying any and without gradients.
+    """A module under the averaged weights of its trained parameters, called in evaluation mode, without copying any and
+    without gradients.
 
     `average` must be of this module's trained parameters and no others. The raw weights are left alone: under autocast
     a pass of them without gradients would leave casts behind that a later pass with gradients takes, and gets none.
@@ -61,4 +64,9 @@ class Averaged:
     def __call__(self, *args: Any) -> Any:
         # Asked anew each time: loading a checkpoint replaces the list.
         weights = dict(zip(self.names, self.average.shadow_params, strict=True))
-        return functional_call(self.module, weights, args)
+        learning = self.module.training
+        self.module.eval()
+        try:
+            return functional_call(self.module, weights, args)
+        finally:
+            self.module.train(learning)

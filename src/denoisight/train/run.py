@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from ..annotations import Batch
 from ..errors import DenoisightError
-from ..runtime import mend, write_text
+from ..runtime import append_line, mend, write_text
 from .checkpoint import latest, load_checkpoint, prune, save_checkpoint
 from .ema import swapped_in, trained
 from .loop import NotFinite, Record, fit, warmup_cosine
@@ -207,8 +207,7 @@ class Run:
         prune(self.checkpoints)
 
     def _write(self, numbers: dict[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(numbers) + "\n")
+        append_line(self.folder / "metrics.jsonl", numbers)
         self.on_log(numbers)
 
     def _forget_after(self, step: int) -> None:

@@ -1,9 +1,8 @@
 """Every kind of picture that people have, good and bad."""
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,6 @@ from PIL import Image
 
 from denoisight.data.images import image_size, picture_tensor, read_image, write_image, write_png
 from denoisight.errors import DataError
-
-
-@contextmanager
-def full_disk(most_bytes: int) -> Iterator[None]:
-    """No file can grow beyond `most_bytes`, which fails as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def picture(height: int = 4, width: int = 6) -> np.ndarray:
@@ -151,7 +139,9 @@ def test_writing_below_a_file_is_refused(tmp_path: Path) -> None:
         write_png(tmp_path / "file" / "a.png", picture())
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_what_was_there(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     path = write_png(tmp_path / "a.png", picture())
     before = path.read_bytes()
     with full_disk(4096), pytest.raises(DataError, match=r"Cannot write .*a\.png.*Free some space"):

@@ -164,10 +164,19 @@ def test_a_steady_average_moves_at_its_rate_from_the_start() -> None:
     module = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(module.weight)
     average = averaged(module, 0.9, steady=True)
-    average.step(module.parameters())
     torch.nn.init.ones_(module.weight)
     average.step(module.parameters())
     assert average.shadow_params[0].item() == pytest.approx(0.1)
+
+
+def test_the_teacher_leaves_batch_statistics_and_counters_alone() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    average, x = averaged(module, 0.9, steady=True), torch.randn(8, 2)
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    told = Averaged(module, average)(x)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in module.named_buffers())
+    assert module.training and torch.allclose(told, module[0](x) / (1 + module[1].eps) ** 0.5)
+    assert len(average.shadow_params) == len(list(module.parameters()))
 
 
 def test_the_rate_is_for_pictures_not_for_steps() -> None:

@@ -1,0 +1,39 @@
+"""What a run writes, on a disk that is full."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from denoisight.errors import DataError
+from denoisight.runtime import append_line
+from denoisight.train.checkpoint import latest, load_checkpoint, save_checkpoint
+from denoisight.train.ema import averaged
+
+FullDisk = Callable[[int], AbstractContextManager[None]]
+WEIGHTS, STATES = 10_000, 60_000
+"""Bytes: less than the weights below, and enough for them but not for what the optimizer knows of each."""
+
+
+@pytest.mark.parametrize("most", [WEIGHTS, STATES])
+def test_the_last_checkpoint_outlives_a_full_disk(tmp_path: Path, full_disk: FullDisk, most: int) -> None:
+    module = nn.Linear(100, 100)
+    optimizer, average = torch.optim.AdamW(module.parameters()), averaged(module, 0.9)
+    module(torch.ones(1, 100)).sum().backward()
+    optimizer.step()
+    before = save_checkpoint(tmp_path, 1, module, optimizer, average, {})
+    with full_disk(most), pytest.raises(DataError, match=r"Cannot write .*step-000002.*[Ff]ile too large.*Free some"):
+        save_checkpoint(tmp_path, 2, module, optimizer, average, {})
+    assert latest(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == [before.name]
+    assert load_checkpoint(before, module, optimizer, average)["step"] == 1
+
+
+def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path, full_disk: FullDisk) -> None:
+    path = tmp_path / "metrics.jsonl"
+    append_line(path, {"step": 1})
+    with full_disk(20), pytest.raises(DataError, match=r"Cannot write .*metrics\.jsonl"):
+        append_line(path, {"step": 2, "loss": 0.123456})
+    assert path.read_text() == '{"step": 1}\n'
