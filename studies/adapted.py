@@ -16,9 +16,7 @@ def adapted(folder: Path, task: str, judged: Judged) -> Study:
     from denoisight.recipes.adapt import adapt
 
     recipe = adapt((task,), "").model_dump(exclude_unset=True)
-    laws = tuple(
-        Arm(f"adapt, {name}", {"noise": {"timesteps": law, "rho": rho}}) for name, (law, rho) in LAWS.items()
-    )
+    laws = tuple(Arm(f"adapt, {name}", {"noise": {"timesteps": law, "rho": rho}}) for name, (law, rho) in LAWS.items())
     corrupted = {"noise": {"timesteps": "uniform", "rho": 0.0}, "gt_augment": {"kinds": "on-policy"}}
     arms = (*laws, Arm(f"{BASE}, on-policy", corrupted, 4))
     return Study(

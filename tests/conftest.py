@@ -17,6 +17,7 @@ torch.set_num_threads(1)
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)
 settings.load_profile("quick")
 
+
 @pytest.fixture
 def full_disk():
     """`with full_disk(most_bytes):` no file can grow beyond that, which fails as a full disk does."""

@@ -181,7 +181,7 @@ def write(measured: Mapping[str, Any], folder: Path) -> None:
         own = np.array(arm["test"])
         value = "{:.3f} [{:.3f}, {:.3f}]".format(*interval(own))
         gain = "" if name == "plain" else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * x for x in interval(own - plain)))
-        lines.append(f"| {name} | {arm['setting']} | {_calls(name)} | {value} | {gain} |")
+        lines.append(f"| {_said(name)} | {_said(arm['setting'])} | {_calls(name)} | {value} | {gain} |")
     lines += ["", "![Mean IoU against the weight](figure.svg)"]
     (folder / "README.md").write_text("\n".join(lines) + "\n")
     draw(arms, folder / "figure.svg")
@@ -194,12 +194,16 @@ def draw(arms: Mapping[str, Any], path: Path) -> None:
     for (name, kind), colour in zip(shown.items(), COLOURS, strict=False):
         points = {float(s.split()[1].rstrip(",")): v for s, v in arms[name]["test_means"].items() if kind in s}
         points = {0.0: arms["plain"]["test_means"][""], **points}
-        axes.plot(list(points), list(points.values()), "o-", color=colour, markersize=3, label=f"{name} {kind}".strip())
+        axes.plot(list(points), list(points.values()), "o-", color=colour, markersize=3, label=_said(f"{name} {kind}".strip()))
     axes.set_xlabel("weight w")
     axes.set_ylabel("mean IoU, test")
     axes.grid(linewidth=0.4)
     axes.legend(fontsize=8, frameon=False)
     figure.savefig(path, metadata={"Date": None})
+
+
+def _said(name: str) -> str:
+    return name.replace(" 1 rounds", " one round").replace(" 1 steps", " one step")
 
 
 def _calls(name: str) -> int:

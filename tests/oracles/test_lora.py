@@ -159,11 +159,23 @@ def test_adapters_begin_without_effect_and_fusing_leaves_the_live_network_alone(
     assert all(torch.equal(weight, live[name]) for name, weight in unet.state_dict().items())
 
 
+def test_an_embedded_network_learns_by_adapters_which_its_folder_holds_merged(tmp_path: Path) -> None:
+    asked = recipe(Path("embedded-create"), tasks=("normals",), route="readout", backbone="lora")
+    better = count()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "_validate", lambda *_: {"badness": -float(next(better))})
+        launch.train(asked, tmp_path / "run", quiet=True)
+    before, after = (load(name, "cpu").parts for name in ("embedded-create", tmp_path / "run"))
+    old, new = before.backbone.state_dict(), after.backbone.state_dict()
+    changed = {name for name in old if not torch.allclose(old[name], new[name], atol=1e-6)}
+    assert old.keys() == new.keys() and changed
+    assert all(name.removesuffix(".weight").endswith(("to_q", "to_k", "to_v", "to_out.0")) for name in changed)
+
+
 def test_what_lora_cannot_be_is_told(folders: dict[str, Path], tmp_path: Path) -> None:
     learns = {"tasks": ("depth",)}
-    for start in ("embedded", "new"):
-        with pytest.raises(RecipeError, match="LoRA is for stock folders.*leave out --lora"):
-            launch.train(recipe(Path(start), **learns), tmp_path / "run", quiet=True)
+    with pytest.raises(RecipeError, match="LoRA adapts a network that knows something.*leave out --lora"):
+        launch.train(recipe(Path("new"), **learns), tmp_path / "run", quiet=True)
     wide = recipe(folders["create"], **learns).model_copy(update={"lora": 17})
     with pytest.raises(RecipeError, match="rank of 17 is more than.*16; lower --lora"):
         launch.train(wide, tmp_path / "run", quiet=True)

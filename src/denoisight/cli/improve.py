@@ -2,14 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from ..errors import RecipeError, UsageError
-from ..recipes import RECIPES
 from ..recipes.base import Recipe, override
-from ..recipes.improving import adapt_creation
+from ..recipes.improving import adapt_creation, self_improve, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,8 @@ def improve(
     min_confidence: float = 0.0,
     rounds: int = 1,
     adapt_time: str = "",
-    route: str = "readout",
+    route: Literal["readout", "denoise"] = "readout",
+    judge: str = "",
     overwrite: bool = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
     changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
@@ -65,7 +65,10 @@ def improve(
     adapt_time
         First let the network learn, for so long, to create pictures like these, without any labels: 5m.
     route
-        readout or denoise.
+        readout: heads on a network that stays as it is; denoise: all of the network learns to perceive, and goes on
+        learning to create.
+    judge
+        A model that learnt elsewhere, to say in each round how far it agrees with the created labels.
     overwrite
         Replace what stands in --out.
     """
@@ -74,12 +77,12 @@ def improve(
         raise RecipeError("No data to learn from; give a folder of labelled images with --data DIR, or scenes:100.")
     if mine := {"recipe", "tasks"} & said.keys():
         raise UsageError(f"--{mine.pop()} is set by the stages; leave it out, and name what to learn with --task.")
-    tasks, data = tuple(task.split(",")), str(said["data"])
+    tasks, data = tuple(name.strip() for name in task.split(",")), str(said["data"])
     time_limit = changes.max_seconds
-    own = {key: value for key, value in said.items() if key not in ("max_time", "self_teaching")} | {"route": route}
-    warm_up = override(RECIPES["warm-up"](tasks, data), own)
+    own = {key: value for key, value in said.items() if key not in ("max_time", "self_teaching")}
+    begin = override(warm_up(tasks, data, route), own)
     learning = {**own, "self_teaching": {"confidence": min_confidence, **said.get("self_teaching", {})}}
-    improving = override(RECIPES["self-improve"](tasks, data), learning)
+    improving = override(self_improve(tasks, data, route), learning)
 
     from ..create.filters import Filters
     from ..create.pairs import Variation
@@ -94,10 +97,10 @@ def improve(
         creation_steps,
         guidance=guidance,
         avoid=tuple(avoid or ()),
-        seed=warm_up.seed,
+        seed=begin.seed,
     )
-    adapt = adapt_creation(warm_up, adapt_time) if adapt_time else None
-    plan = Plan(warm_up, improving, variation, adapt, rounds, captions, Filters(), time_limit)
+    adapt = adapt_creation(begin, adapt_time) if adapt_time else None
+    plan = Plan(begin, improving, variation, adapt, rounds, captions, Filters(), time_limit, judge)
     folder = out or Path("runs") / f"improve-{'-'.join(tasks)}"
     done = run(plan, folder, overwrite=overwrite, quiet=quiet)
     for name, scores in done.scores.items():

@@ -20,6 +20,7 @@ from .backbone import Backbone
 from .embedded import Network, build
 from .files import again, snapshot_of
 from .heads import Heads
+from .lora import fused
 from .stock import is_stock, open_stock, save_stock
 from .taps import Taps
 
@@ -156,6 +157,7 @@ def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = 
             save_stock(parts.backbone, config.stock, config.spacing, config.steps, config.resolution, new, dtype)
             del modules["unet"], modules["text"]
         else:
+            modules["unet"] = fused(parts.backbone.unet)
             parts.backbone.unet.save_config(new / "unet")
         for name, module in modules.items():
             weights = {k: v.detach().to("cpu", dtype).contiguous() for k, v in module.state_dict().items()}

@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
 
 from ..annotations import Batch
 from ..create.annotate import Annotating
 from ..create.filters import Filters
 from ..create.pairs import Maker, Variation, check_captions
-from ..create.shards import Slices, write_shards
 from ..data.augment import fit
 from ..data.open import open_data, subset
-from ..data.shards import reasons, write_manifest
+from ..data.readers import Reader
 from ..errors import UsageError
 from ..predict.load import load
-from ..predict.model import task_of
-from ..runtime import versions, whole_folder, write_json, write_text
+from ..predict.model import Model, task_of
+from ..runtime import versions, whole_folder, write_json
+from ..tasks import make_tasks
 from ..train.objectives import ReadoutObjective
-from ..train.watch import Signature, cosines, pulling_apart, signatures, validations
+from ..train.watch import Signature, cosines, going_astray, pulling_apart, signatures, validations
 from .base import Recipe, override
+from .improve_looks import Looks
 from .improve_page import PAGE, PLAN, REPORT, write_improve_page
-from .launch import train
+from .improve_stages import Stages
+from .start import starting_parts
 
 log = logging.getLogger(__name__)
 
 WARM_SHARE, CREATE_SHARE, ADAPT_SHARE = 0.35, 0.6, 0.3
 """Of what is left of the time: for the warm-up, for creating, and before both for the network's own adaptation."""
-FEW = 10
-"""Sources that a shard is made from, so that creating can end in good time."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,8 @@ class Plan:
 
     `warm_up` and `improving` are whole recipes but for what the stages hand to each other. `adapt`, where it is given,
     comes first: the network learns to create pictures like those of the data, without any truth. With `max_time`
-    seconds each stage gets a share of what is left; without, all takes as long as it takes.
+    seconds each stage gets a share of what is left; without, all takes as long as it takes. `judge` is a model that
+    learnt elsewhere and says in each round how far it agrees with the created labels.
     """
 
     warm_up: Recipe
@@ -57,6 +55,7 @@ class Plan:
     captions: str = "text"
     filters: Filters = Filters()
     max_time: float | None = None
+    judge: str = ""
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -66,10 +65,24 @@ class Plan:
         """As it stands in plan.json."""
         recipes = {"warm_up": self.warm_up, "improving": self.improving, "adapt": self.adapt}
         told = {name: recipe and recipe.model_dump(mode="json") for name, recipe in recipes.items()}
-        rest = {"rounds": self.rounds, "captions": self.captions, "max_time": self.max_time}
+        rest = {"rounds": self.rounds, "captions": self.captions, "max_time": self.max_time, "judge": self.judge}
         return json.loads(
             json.dumps({**told, "variation": asdict(self.variation), "filters": asdict(self.filters), **rest})
         )
+
+    def source(self, resolution: int = 64) -> Reader:
+        """The labelled pictures that are varied."""
+        recipe = self.warm_up
+        truths = [task.truth for task in make_tasks(recipe.tasks, ("any",))]
+        reader = open_data(recipe.data, "train", truths, size=(recipe.res or resolution,) * 2)
+        return subset(reader, recipe.labels) if recipe.labels else reader
+
+    def maker(self, model: Model, turn: int = 1) -> Maker:
+        """Makes pictures of the labelled ones; what it labels them with is only learnt from with `labels: own`."""
+        labels = Annotating(tasks=self.warm_up.tasks, route=self.warm_up.route)
+        variation = replace(self.variation, seed=self.variation.seed + turn - 1)
+        source = self.source(model.parts.config.resolution)
+        return Maker(model, source, variation, labels, self.filters, self.captions)
 
 
 class Improved(NamedTuple):
@@ -89,99 +102,32 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     overwritten.
     """
     out = Path(out)
+    _check(plan)
     _claim(out, plan, overwrite)
-    stages = _Stages(out, plan.max_time)
+    stages, device = Stages(out, plan.max_time, quiet), plan.warm_up.device
     model = plan.warm_up.model
     if plan.adapt:
-        stages.train("adapt", plan.adapt, ADAPT_SHARE, quiet)
-        model = str(out / "adapt")
-    trained = [stages.train("warm-up", override(plan.warm_up, {"model": model}), WARM_SHARE, quiet)]
+        model = str(stages.train("adapt", plan.adapt, ADAPT_SHARE))
+    looks = Looks(plan.source(), model, plan.judge, device)
+    trained = [stages.train("warm-up", override(plan.warm_up, {"model": model}), WARM_SHARE)]
     for turn in range(1, plan.rounds + 1):
-        best = min(trained, key=_badness)
-        pictures = stages.create(f"created-{turn}", plan, best, turn, plan.rounds)
+        best, left = min(trained, key=_badness), 1 / (plan.rounds - turn + 1)
+        make = partial(lambda best, turn: plan.maker(load(best, device), turn), best, turn)
+        pictures = stages.create(f"created-{turn}", make, CREATE_SHARE * left)
+        stages.run(f"judged-{turn}", partial(looks.at, pictures))
         changes: dict[str, object] = {"model": str(best), "self_teaching": {"pictures": str(pictures)}}
-        left = 1 / (plan.rounds - turn + 1)
-        trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left, quiet))
+        trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left))
     done = _finish(plan, out, trained, stages)
-    _draw(out, plan.warm_up.device)
+    _draw(out, device)
     return done
 
 
-class _Stages:
-    """Runs what is not done yet, and writes down what each stage cost."""
-
-    def __init__(self, out: Path, max_time: float | None) -> None:
-        self.out = out
-        self.max_time = max_time
-        path = out / "stages.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        self.done = {line["stage"]: line for line in map(json.loads, lines)}
-
-    def left(self) -> float:
-        """Seconds of the time that is allowed."""
-        spent = sum(line["seconds"] for line in self.done.values())
-        return max((self.max_time or 0.0) - spent, 1.0)
-
-    def train(self, name: str, recipe: Recipe, share: float, quiet: bool) -> Path:
-        folder = self.out / name
-        if self.max_time and not recipe.max_time:
-            recipe = override(recipe, {"max_time": f"{self.left() * share:.0f}s"})
-        resume = "latest" if (folder / "config.yaml").is_file() else None
-
-        def work() -> dict[str, Any]:
-            done = train(recipe, folder, resume=resume, quiet=quiet)
-            lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            steps = max((json.loads(line)["step"] for line in lines), default=0)
-            return {"steps": steps, "images": steps * recipe.batch, "best_step": done.best.get("step")}
-
-        self.run(name, work)
-        return folder
-
-    def create(self, name: str, plan: Plan, model: Path, turn: int, rounds: int) -> Path:
-        """Shards of pictures like the labelled ones, by the best model so far; with a time limit, as many as fit."""
-        folder = self.out / name
-
-        def work() -> dict[str, Any]:
-            until = time.monotonic() + self.left() * CREATE_SHARE / (rounds - turn + 1)
-            maker = _maker(plan, model, turn)
-            check_captions(maker)
-            slices, lines = Slices.of(maker, FEW * plan.variation.per_image), []
-            for line in write_shards(maker, folder, slices, range(len(slices))):
-                lines.append(line)
-                if self.max_time and time.monotonic() > until:
-                    break
-            write_manifest(folder)
-            made = sum(line.made for line in lines)
-            guided = 2 if maker.variation.guidance else 1
-            counts = {"made": made, "pairs": sum(line.pairs for line in lines), "dropped": reasons(lines)}
-            return {**counts, "network_passes": made * maker.variation.steps * guided}
-
-        self.run(name, work)
-        return folder
-
-    def run(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
-        """Do it, unless it is done, and note wall time, counts and the process's peak memory so far."""
-        if name in self.done:
-            log.info("%s is done already.", name)
-            return
-        log.info("Stage %s.", name)
-        began = time.monotonic()
-        told = work()
-        line = {"stage": name, "seconds": round(time.monotonic() - began, 1), **told, "peak_mb": _peak_mb()}
-        self.done[name] = line
-        write_text(self.out / "stages.jsonl", "".join(json.dumps(line) + "\n" for line in self.done.values()))
-
-
-def _maker(plan: Plan, folder: Path, turn: int) -> Maker:
-    """Makes pictures of the labelled ones; what it labels them with is only used with `labels: own`."""
-    recipe = plan.warm_up
-    model = load(folder, recipe.device)
-    source = open_data(recipe.data, "train", size=(recipe.res or model.parts.config.resolution,) * 2)
-    source = subset(source, recipe.labels) if recipe.labels else source
-    variation = Variation(**{**asdict(plan.variation), "seed": plan.variation.seed + turn - 1})
-    return Maker(
-        model, source, variation, Annotating(tasks=recipe.tasks, route=recipe.route), plan.filters, plan.captions
-    )
+def _check(plan: Plan) -> None:
+    """Raises, before anything is begun, what a stage would raise of the model, the tasks, the data or the words."""
+    parts = starting_parts(plan.warm_up, plan.source())
+    if plan.adapt:
+        parts = parts.with_config(creates=True)
+    check_captions(plan.maker(Model(parts)))
 
 
 def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
@@ -199,7 +145,7 @@ def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
     write_json(path, plan.told())
 
 
-def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: _Stages) -> Improved:
+def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> Improved:
     """The best averaged weights, and the report."""
     best = {folder.name: validations(folder) for folder in trained}
     chosen = min(trained, key=_badness)
@@ -207,6 +153,8 @@ def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: _Stages) -> 
         shutil.copytree(chosen / "model", new, dirs_exist_ok=True)
     seen = [(folder.name, sign) for folder in trained[1:] for sign in signatures(best[folder.name])]
     seen += [(chosen.name, sign) for sign in pulling_apart(_angles(plan, chosen))]
+    judged = [line for line in stages.done if "kid" in line]
+    seen += [(judged[-1]["stage"], sign) for sign in going_astray(judged)]
     for stage, sign in seen:
         log.warning("%s: %s", stage, sign)
     scores = {name: _best(rows) for name, rows in best.items()}
@@ -218,7 +166,7 @@ def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: _Stages) -> 
             "validation": scores,
             "last_validation": {name: rows[-1] for name, rows in best.items()},
             "signatures": [{"stage": stage, **sign._asdict()} for stage, sign in seen],
-            "stages": list(stages.done.values()),
+            "stages": stages.done,
             "versions": versions(),
         },
     )
@@ -260,10 +208,3 @@ def _angles(plan: Plan, folder: Path) -> dict[tuple[str, str], float]:
     losses = objective.losses(batch, objective.features(batch), seed=0, step=0)
     shared = list(parts.heads.neck.parameters())  # type: ignore[union-attr]
     return cosines({task.name: losses[task.name] for task in made}, shared)
-
-
-def _peak_mb() -> int:
-    """Of this process so far: on a GPU of its memory there, else of its own."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() // 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10

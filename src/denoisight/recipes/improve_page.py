@@ -69,7 +69,7 @@ def improve_page(told: Told, device: str = "auto") -> Page:
         lead=_lead(told),
         command=_command(told.folder),
         facts=_facts(told),
-        tables=(_stages(told), *_scores(told), _pairs(told)),
+        tables=(_stages(told), *_scores(told), _pairs(told), *_looks(told)),
         plots=tuple(_plots(told)),
         panels=panels,
         notes=(*_troubles(told), *missing, _use(told)),
@@ -120,6 +120,7 @@ def _facts(told: Told) -> dict[str, str]:
         "guidance": "" if guidance is None else f"{guidance:g}",
         "avoided": ", ".join(variation["avoid"]),
         "labels of created images": _labels(teaching),
+        "judge": plan.get("judge", ""),
         "time limit": plan["max_time"] and _time(plan["max_time"]),
         "seed": warm["seed"],
         "precision": warm["precision"],
@@ -154,9 +155,9 @@ def _stages(told: Told) -> Table:
     )
     columns = ("stage", "wall time", "images", "network passes", "steps", "best step", "peak memory")
     note = (
-        "Images: learnt from, repeats counted, or created. Network passes: those of creating, an image each. Best "
-        "step: that of the averaged weights' best validation; 0 is what the stage started from. Peak memory: of the "
-        "process up to then, on a GPU of its memory there."
+        "Images: learnt from, repeats counted, or created. Network passes: those of creating and labelling, an image "
+        "each. Best step: that of the averaged weights' best validation; 0 is what the stage started from. Peak memory: of the "
+        "process up to then; on a GPU of its memory there, in this stage."
     )
     return Table("Stages", columns, rows, note)
 
@@ -181,9 +182,9 @@ def _arms(stage: str, row: Mapping[str, Any]) -> Iterator[Arm]:
 
 
 def _metric(name: str) -> Metric:
-    """What a score is measured in, by "TASK METRIC"."""
+    """What a score is measured in, by "TASK METRIC"; "create loss" is of making the held-out images themselves."""
     task, metric = name.split(" ", 1)
-    return METRICS[task][metric]
+    return METRICS[task][metric] if task in METRICS else Metric("squared error", "lower")
 
 
 def _pairs(told: Told) -> Table:
@@ -198,6 +199,35 @@ def _pairs(told: Told) -> Table:
     rows = tuple((Cell(name), *(Cell(f"{count:,}") for count in row)) for name, row in counts.items())
     note = "" if reasons else "No image was dropped."
     return Table("Created images", ("", *(stage["stage"] for stage in created)), rows, note)
+
+
+def _looks(told: Told) -> list[Table]:
+    """What each round's images are beside real ones, and what the judge makes of their labels."""
+    seen = [stage for stage in told.report["stages"] if stage.get("kid")]
+    if not seen:
+        return []
+    agreed = dict.fromkeys(task for stage in seen for task in stage["agreement"])
+    columns = ("", "KID", *(f"judge: {task}, {CHOOSE_BY[task][0]}" for task in agreed))
+    rows = tuple(
+        (
+            Cell(stage["stage"]),
+            Cell(_bounds(stage["kid"])),
+            *(Cell(_bounds(stage["agreement"].get(task, [None]))) for task in agreed),
+        )
+        for stage in seen
+    )
+    note = (
+        "KID: distance of the created from the labelled images, in the features of the network that all began with. "
+        "Brackets: 95 % intervals. A judge is a model that learnt elsewhere (--judge)."
+    )
+    return [Table("Created images beside real ones", columns, rows, note)]
+
+
+def _bounds(values: Sequence[float | None]) -> str:
+    value, *ends = values
+    if value is None:
+        return "–"
+    return _number(value) + ("" if None in ends else " [{}, {}]".format(*map(_number, ends)))  # type: ignore[arg-type]
 
 
 def _plots(told: Told) -> Iterator[Plot]:

@@ -1,21 +1,26 @@
 """The two trainings of Diff-2-in-1 (Zheng et al., ICLR 2025), between which pictures are created."""
 
-from .base import Augmentation, Noise, Optim, Recipe
+from typing import Literal
+
+from .base import Augmentation, Noise, Optim, Recipe, Teaching
 from .embedded import embedded_create
 
+Route = Literal["readout", "denoise"]
 
-def warm_up(tasks: tuple[str, ...], data: str) -> Recipe:
+
+def warm_up(tasks: tuple[str, ...], data: str, route: Route = "readout") -> Recipe:
     """denoisight train --recipe warm-up TASK --data DIR
 
     Heads on a frozen network that creates. Nothing is augmented, so its features are computed once for each picture.
+    By the route that denoises all of the network learns, and goes on learning to create pictures like the data, which
+    it would forget else.
     """
-    return Recipe(
+    recipe = Recipe(
         recipe="warm-up",
         tasks=tasks,
         data=data,
         model="embedded-create",
-        route="readout",
-        backbone="frozen",
+        route=route,
         steps=1500,
         batch=16,
         augment=Augmentation(flip=0.0, crop=1.0, colour=0.0),
@@ -23,16 +28,18 @@ def warm_up(tasks: tuple[str, ...], data: str) -> Recipe:
         validations=6,
         predict_steps=1,
     )
+    own = {"backbone": "frozen"} if route == "readout" else {"teaching": Teaching(create=0.5, drop=0.05)}
+    return recipe.model_copy(update=own)
 
 
-def self_improve(tasks: tuple[str, ...], data: str) -> Recipe:
+def self_improve(tasks: tuple[str, ...], data: str, route: Route = "readout") -> Recipe:
     """denoisight train --recipe self-improve TASK --model WARM_UP --data DIR --self-teaching.pictures CREATED
 
-    The same heads go on learning, from created pictures too, on which their own average answers in place of a truth.
+    The same weights go on learning, from created pictures too, on which their own average answers in place of a truth.
     The paper keeps 0.998 of the average over 80 pictures, in runs of some 65,000; here it keeps its half over a
     twentieth of the run, however long that is.
     """
-    warm = warm_up(tasks, data)
+    warm = warm_up(tasks, data, route)
     return warm.model_copy(update={"recipe": "self-improve", "optim": warm.optim.model_copy(update={"ema": 0.5})})
 
 

@@ -58,10 +58,8 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
     if learns.get("attention_maps") and learns["read_prompt"] == "caption":
         raise RecipeError("With attention_maps the prompt is the classes; leave out read_prompt=caption.")
     heads_for = heads if recipe.route == "readout" else None
-    if recipe.rank and not (start and start.config.stock):
-        raise RecipeError(
-            "LoRA is for stock folders; this network is small enough to train whole, so leave out --lora."
-        )
+    if recipe.rank and start is None:
+        raise RecipeError("LoRA adapts a network that knows something already; leave out --lora, or name a --model.")
     if start is None:
         config = ModelConfig(
             name=recipe.recipe,
@@ -91,6 +89,9 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
         return _with_known_heads(_stock_parts(config, start, heads_for, recipe.rank), start)
     parts = assemble(config, heads_for)
     parts.backbone.load_state_dict(start.backbone.state_dict())
+    if recipe.rank:
+        parts.backbone.text.requires_grad_(False)
+        add_adapters(parts.backbone.unet, recipe.rank)
     return _with_known_heads(parts, start)
 
 

@@ -70,7 +70,8 @@ class DenoiseObjective(nn.Module):
     The loss is the mean squared error in the network's own kind of prediction, over valid latents, at
     timesteps drawn from `law` (probabilities p over 0..T-1), or with `scaling` drawn uniformly and weighed by T p,
     which has the same expected gradient. Creation is as much about the last details as about the layout: its timesteps
-    are drawn uniformly and its error is that of the velocity. Every image is encoded once; for a network that edits,
+    are drawn uniformly and its error is that of the velocity; pictures without truths of their own, which may be the
+    network's, are not learnt to be made. Every image is encoded once; for a network that edits,
     its latents are scaled where they are the canvas and unscaled where they are the condition.
 
     Canvases are corrupted as `gt` says, creation's never. On-policy corruption asks `teacher`, a network like the
@@ -111,6 +112,8 @@ class DenoiseObjective(nn.Module):
     def losses(self, batch: Batch, features: Sequence[Tensor], seed: int, step: int) -> dict[str, Tensor]:
         """Named losses from a batch and its latents."""
         backbone, roles, (image,) = self.backbone, self._roles(seed, step), features
+        if batch.unlabelled:
+            roles = [role for role in roles if role != CREATE] or roles
         canvases = [self._canvas(role, batch, image) for role in roles]
         clean = torch.cat([latents for latents, _ in canvases])
         valid = torch.cat([known for _, known in canvases])

@@ -94,8 +94,11 @@ class SelfTaught(nn.Module):
         if not known:
             return created
         real = objective.losses(batch.take(known), rows(features, known), seed, step)
-        mean = {name: (len(known) * real[name] + weight * created[name]) / (len(known) + weight) for name in real}
-        return {**mean, "created": created["loss"].detach()}
+        both = {
+            name: (len(known) * loss + weight * created[name]) / (len(known) + weight) if name in created else loss
+            for name, loss in real.items()
+        }
+        return {**both, "created": created["loss"].detach()}
 
 
 class ReadoutTeacher:
@@ -158,11 +161,11 @@ def with_gaps(features: Features, share: float, keys: Sequence[str], seed: int, 
 
 
 def answered(batch: Batch, readings: Mapping[str, Reading], confidence: float = 0.0) -> Batch:
-    """The batch with a teacher's annotations as its truths, unknown where it is less sure than `confidence`."""
+    """The batch with a teacher's annotations in place of truths, unknown where it is less sure than `confidence`."""
     truths = {
         name: reading.annotation
         if reading.uncertainty is None
         else reading.annotation.without(reading.uncertainty > 1 - confidence)
         for name, reading in readings.items()
     }
-    return replace(batch, truths=truths, labelled=(True,) * len(batch))
+    return replace(batch, truths=truths)

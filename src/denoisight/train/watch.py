@@ -149,6 +149,46 @@ def pulling_apart(angles: Mapping[tuple[str, str], float]) -> list[Signature]:
     ]
 
 
+def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
+    """What the last round's pictures say beside the first's, where the intervals are apart.
+
+    looks: of each round "kid", the distance to real pictures, and "agreement" of a judge with the labels by task, each
+    as (value, low, high).
+    """
+    if len(looks) < 2:
+        return []
+    first, last = looks[0], looks[-1]
+    found = []
+    if _beyond(first["kid"], last["kid"], 1):
+        found.append(
+            Signature(
+                f"Created pictures went away from real ones (KID from {first['kid'][0]:.2g} to {last['kid'][0]:.2g}).",
+                "Lower --noise-level or the number of --rounds, or let the network learn the pictures with "
+                "--adapt-time.",
+            )
+        )
+    for task in first["agreement"]:
+        before, after = (look["agreement"][task] for look in (first, last))
+        if _beyond(before, after, CHOOSE_BY[task][1]):
+            found.append(
+                Signature(
+                    f"The judge agrees less with the labels of created pictures in {task} (from {before[0]:.3g} to "
+                    f"{after[0]:.3g}).",
+                    "Raise --min-confidence, lower --noise-level, or warm up for longer.",
+                )
+            )
+    return found
+
+
+def _beyond(before: Sequence[float | None], after: Sequence[float | None], worse: float) -> bool:
+    """Whether the whole of one interval is worse than the other; `worse` is positive where that
+    means higher."""
+    if None in (*before, *after):
+        return False
+    ends = (after[1] - before[2], before[1] - after[2])  # type: ignore[operator]
+    return ends[worse < 0] > 0
+
+
 def _name(kind: str, task: str) -> str:
     return f"{kind}/{task}/{CHOOSE_BY[task][0]}"
 

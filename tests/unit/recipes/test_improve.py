@@ -3,26 +3,33 @@
 import html
 import json
 import shutil
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from denoisight.cli.report import report as report_command
 from denoisight.create.pairs import Variation
 from denoisight.data.open import open_data
-from denoisight.errors import DataError, RecipeError, UsageError
+from denoisight.errors import DataError, DenoisightError, RecipeError, UsageError
 from denoisight.predict.load import load
 from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.improve import Plan, improve
 from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_improve_page
+from denoisight.recipes.improve_stages import Stages
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
 from denoisight.recipes.self_teaching import beside
+from denoisight.train.run import Run
 from denoisight.train.validate import CHOOSE_BY
 
 TINY = {"steps": 3, "batch": 4, "res": 32, "validations": 1, "validation_images": 2, "workers": 0, "threads": 1}
 TASKS = ("normals", "semantic")
+RUNS = ("whole", "parted")
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +53,11 @@ def test_all_stages_in_one_call(creator: Path, tmp_path: Path) -> None:
     told = replace(plan(creator), rounds=2)
     done = improve(told, out, quiet=True)
     stages = [json.loads(line) for line in (out / "stages.jsonl").read_text().splitlines()]
-    assert [s["stage"] for s in stages] == ["warm-up", "created-1", "improved-1", "created-2", "improved-2"]
+    turns = [f"{name}-{turn}" for turn in (1, 2) for name in ("created", "judged", "improved")]
+    assert [stage["stage"] for stage in stages] == ["warm-up", *turns]
     assert all(stage["seconds"] >= 0 and stage["peak_mb"] > 0 for stage in stages)
-    assert stages[1]["made"] == 4 and stages[1]["network_passes"] == 8
+    assert stages[1]["made"] == 4 and stages[1]["network_passes"] == 12, "two steps and a look at each"
+    assert stages[2]["kid"][0] is not None
     first, second = (open_data(out / f"created-{turn}", "all") for turn in (1, 2))
     assert len(first) and (first[0].image != second[0].image).any(), "a second round creates anew"
 
@@ -63,7 +72,7 @@ def test_all_stages_in_one_call(creator: Path, tmp_path: Path) -> None:
     again = improve(told, out, quiet=True)
     assert again.scores == done.scores
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.tar")}
-    assert len((out / "stages.jsonl").read_text().splitlines()) == 5, "nothing was done twice"
+    assert len((out / "stages.jsonl").read_text().splitlines()) == 7, "nothing was done twice"
     with pytest.raises(UsageError, match="another plan"):
         improve(replace(told, rounds=1), out, quiet=True)
 
@@ -79,6 +88,86 @@ def test_a_call_goes_on_where_another_stopped(creator: Path, tmp_path: Path) -> 
         path.unlink()
     improve(told, parted, quiet=True)
     assert load(parted, "cpu").weights_hash == load(whole, "cpu").weights_hash
+
+
+@pytest.mark.parametrize("network", [{}, {"backbone": "full"}])
+def test_either_way_of_perceiving_improves(creator: Path, tmp_path: Path, network: dict[str, str]) -> None:
+    own, route = {**TINY, "model": str(creator), **network}, "readout" if network else "denoise"
+    warm, improving = (override(make(("normals",), "scenes:4", route), own) for make in (warm_up, self_improve))
+    out = tmp_path / "run"
+    done = improve(Plan(warm, improving, Variation(per_image=1, steps=2), rounds=2), out, quiet=True)
+    kept = load(done.model, "cpu")
+    assert set(kept.reads if network else kept.denoises) == {"normals"}
+    text = (out / PAGE).read_text()
+    assert "Created images beside real ones" in text
+    assert ("create loss (squared error)" in text) == (route == "denoise")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"captions": "nowhere.csv"}, "nowhere.csv"),
+        ({"warm_up": {"tasks": ("normls",)}}, "normls"),
+        ({"warm_up": {"model": "perceives"}}, "never learnt to create"),
+    ],
+)
+def test_what_cannot_be_created_is_told_before_anything_is_begun(
+    creator: Path, tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    if changes.get("warm_up") == {"model": "perceives"}:
+        changes = {"warm_up": {"model": str(perceiving(creator, tmp_path / "perceives"))}}
+    told = plan(creator)
+    own = {name: override(told.warm_up, value) if name == "warm_up" else value for name, value in changes.items()}
+    with pytest.raises(DenoisightError, match=says):
+        improve(replace(told, **own), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def perceiving(creator: Path, folder: Path) -> Path:
+    """The same network, which is said not to create."""
+    model = load(creator, "cpu")
+    model.parts = model.parts.with_config(creates=False)
+    return Path(model.save_pretrained(folder) or folder)
+
+
+def test_a_stage_that_was_stopped_keeps_its_time(tmp_path: Path) -> None:
+    def stopped() -> dict[str, object]:
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Stages(tmp_path, max_time=10.0).run("warm-up", stopped)
+    again = Stages(tmp_path, max_time=10.0)
+    assert not again.done and again.left() <= 9.8
+    again.run("warm-up", lambda: {"steps": 3})
+    assert again.done[0]["steps"] == 3 and again.done[0]["seconds"] >= 0.2
+    assert again.run("warm-up", stopped)["steps"] == 3, "done once"
+
+
+@pytest.mark.parametrize("route", ["readout", "denoise"])
+def test_teaching_oneself_goes_on_bit_for_bit(creator: Path, tmp_path: Path, route: str) -> None:
+    own = {**TINY, "model": str(creator), "steps": 6, "checkpoint_every": 2, "self_teaching": {"pictures": "scenes:3"}}
+    recipe = override(self_improve(("normals",), "scenes:4", route), own)
+    train(recipe, tmp_path / "whole", quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("denoisight.train.run.Run._save", _dying_at(4))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "parted", quiet=True)
+    train(recipe, tmp_path / "parted", resume="latest", quiet=True)
+    whole, parted = (load_file(tmp_path / name / "checkpoints/step-000006/weights.safetensors") for name in RUNS)
+    assert all(torch.equal(whole[name], parted[name]) for name in whole)
+
+
+def _dying_at(last: int) -> Callable[..., None]:
+    """Saves as it should, and dies when that was the checkpoint of step `last`."""
+    save = Run._save
+
+    def saving(run: Run, step: int, *rest: object) -> None:
+        save(run, step, *rest)
+        if step == last:
+            raise KeyboardInterrupt
+
+    return saving
 
 
 def test_the_network_adapts_to_pictures_without_truths(creator: Path, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_models_saved_before_there_was_a_choice_are_as_they_were(first: Path, tm
         ({"backbone": "frozen", "lora": 4}, "Adapters of a frozen network"),
         ({"attention_maps": True}, "attention_maps are of the classes of a task"),
         ({"attention_maps": True, "read_prompt": "caption", "tasks": ("parts",)}, "the prompt is the classes"),
-        ({"backbone": "lora"}, "LoRA is for stock folders"),
+        ({"backbone": "lora", "model": "new"}, "LoRA adapts a network that knows something"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes: dict, says: str, tmp_path: Path) -> None:

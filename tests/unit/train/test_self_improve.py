@@ -18,7 +18,7 @@ from denoisight.predict.readout import features
 from denoisight.tasks import Reading, make_tasks
 from denoisight.train.cache import FeatureCache
 from denoisight.train.ema import Averaged, averaged, decay_of, trained
-from denoisight.train.objectives import DenoiseObjective, ReadoutObjective
+from denoisight.train.objectives import DenoiseObjective, ReadoutObjective, Teaching
 from denoisight.train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, answered, with_gaps
 
 TASKS = make_tasks(["depth", "normals", "semantic", "saliency"], CLASSES)
@@ -130,7 +130,7 @@ def test_what_the_teacher_is_unsure_of_is_unknown(batch: Batch) -> None:
     unsure[:, :16] = 0.8
     readings = {name: Reading(batch.take([0, 1]).truths[name], unsure) for name in NAMES}
     told = answered(created, readings, confidence=0.5)
-    assert told.labelled == (True, True)
+    assert told.unlabelled == [0, 1], "an answer is no truth"
     assert all(not told.truths[name].valid[:, :16].any() for name in NAMES)
     assert all(answered(created, readings, confidence=0.1).truths[n].valid[:, :16].any() for n in NAMES)
     assert (told.truths["semantic"].ids[:, :16] == IGNORE).all()
@@ -152,6 +152,27 @@ def test_denoising_is_taught_by_a_walk_of_the_average(batch: Batch) -> None:
     assert {*NAMES, "loss", "created"} == set(losses)
     losses["loss"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trained(taught))
+
+
+def test_what_was_created_is_not_learnt_to_be_created(batch: Batch) -> None:
+    made = parts()
+    objective = DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule), Teaching(create=0.5))
+    average = averaged(objective, 0.9, steady=True)
+    teacher = DenoiseTeacher(made.backbone, Averaged(made.backbone, average), TASKS, steps=1)
+    losses = SelfTaught(objective, teacher)(batch, seed=0, step=0)
+    assert {*NAMES, "create", "loss", "created"} == set(losses)
+    real = batch.take([0, 1, 2])
+    assert losses["create"].equal(objective(real, seed=0, step=0)["create"])
+
+
+def test_one_pass_of_a_frozen_network_serves_both_sets_of_heads(batch: Batch) -> None:
+    objective, made = self_taught()
+    seen: list[int] = []
+    made.backbone.unet.register_forward_hook(
+        lambda module, args, kwargs, output: seen.append(len(args[0] if args else kwargs["sample"])), with_kwargs=True
+    )
+    objective(batch, seed=0, step=0)["loss"].backward()
+    assert seen == [len(batch)]
 
 
 @pytest.mark.parametrize("bad", [{"weight": -1.0}, {"ramp": -1}, {"confidence": 1.5}, {"dropout": 1.0}])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from denoisight.train.watch import cosines, pulling_apart, signatures
+from denoisight.train.watch import cosines, going_astray, pulling_apart, signatures
 
 
 def rows(*scores: dict[str, float]) -> list[dict[str, Any]]:
@@ -56,3 +56,24 @@ def test_gradients_that_pull_apart() -> None:
     assert angles[("up", "none")] == 0
     told = pulling_apart(angles)
     assert len(told) == 1 and "up and down" in told[0].seen
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ({"kid": [0.05, 0.02, 0.08], "agreement": {"normals": [21.0, 20.0, 22.0]}}, []),
+        ({"kid": [0.2, 0.15, 0.25], "agreement": {"normals": [21.0, 20.0, 22.0]}}, ["away from real ones"]),
+        ({"kid": [0.05, 0.02, 0.08], "agreement": {"normals": [30.0, 28.0, 32.0]}}, ["agrees less"]),
+        ({"kid": [0.0, None, None], "agreement": {"normals": [10.0, 9.0, 11.0]}}, []),
+    ],
+)
+def test_pictures_that_go_astray_are_told_where_intervals_are_apart(last: dict, said: list[str]) -> None:
+    first = {"kid": [0.06, 0.04, 0.09], "agreement": {"normals": [20.0, 19.0, 21.5]}}
+    found = going_astray([first, last])
+    assert len(found) == len(said) and all(word in sign.seen for word, sign in zip(said, found, strict=True))
+    assert going_astray([first]) == []
+
+
+def test_a_judge_that_agrees_less_is_one_whose_share_falls() -> None:
+    looks = [{"kid": [0, 0, 0], "agreement": {"semantic": [value, value - 0.02, value + 0.02]}} for value in (0.6, 0.5)]
+    assert len(going_astray(looks)) == 1 and going_astray(looks[::-1]) == []
