@@ -12,7 +12,7 @@ LAWS = {"uniform": ("uniform", 0.0), "ct, a tenth uniform": ("ct", 0.1), "ct": (
 
 
 def adapted(folder: Path, task: str, judged: Judged) -> Study:
-    """`denoisight train TASK`, all but its law as it is by default, and by 300 steps or 225 with on-policy corruption."""
+    """`denoisight train TASK`, as it is by default but for its law; 300 steps, or 225 with on-policy corruption."""
     from denoisight.recipes.adapt import adapt
 
     recipe = adapt((task,), "").model_dump(exclude_unset=True)

@@ -10,7 +10,7 @@ from studies.aligned import command, grid
 from studies.arms import Judged, Study
 from studies.scenes import scenes
 
-UNITS = 3 * 960
+UNITS = 3 * 720
 ARMS = grid()
 STUDY = Study(
     folder=Path(__file__).parent,

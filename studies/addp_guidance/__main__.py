@@ -21,6 +21,7 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from studies.tables import COLOURS, interval
 
@@ -194,12 +195,14 @@ def draw(arms: Mapping[str, Any], path: Path) -> None:
     for (name, kind), colour in zip(shown.items(), COLOURS, strict=False):
         points = {float(s.split()[1].rstrip(",")): v for s, v in arms[name]["test_means"].items() if kind in s}
         points = {0.0: arms["plain"]["test_means"][""], **points}
-        axes.plot(list(points), list(points.values()), "o-", color=colour, markersize=3, label=_said(f"{name} {kind}".strip()))
+        label = _said(f"{name} {kind}".strip())
+        axes.plot(list(points), list(points.values()), "o-", color=colour, markersize=3, label=label)
     axes.set_xlabel("weight w")
     axes.set_ylabel("mean IoU, test")
     axes.grid(linewidth=0.4)
     axes.legend(fontsize=8, frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "addp_guidance"}):  # alike whenever it is drawn
+        figure.savefig(path, metadata={"Date": None})
 
 
 def _said(name: str) -> str:

@@ -155,9 +155,9 @@ def _stages(told: Told) -> Table:
     )
     columns = ("stage", "wall time", "images", "network passes", "steps", "best step", "peak memory")
     note = (
-        "Images: learnt from, repeats counted, or created. Network passes: those of creating and labelling, an image "
-        "each. Best step: that of the averaged weights' best validation; 0 is what the stage started from. Peak memory: of the "
-        "process up to then; on a GPU of its memory there, in this stage."
+        "Images: learnt from, repeats counted, or created. Network passes: those of creating and labelling, an "
+        "image each. Best step: that of the averaged weights' best validation; 0 is what the stage started from. "
+        "Peak memory: of the process up to then; on a GPU of its memory there, in this stage."
     )
     return Table("Stages", columns, rows, note)
 
