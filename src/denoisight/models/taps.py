@@ -48,10 +48,15 @@ class Taps:
             # The last token of a prompt has seen all of it.
             words = backbone.text(self.names)[:, -1]
             cond = Condition(cond.image, words.expand(len(x), *words.shape))
-        return self._listen(backbone.unet, lambda: backbone(x, level, cond), x.shape[-2:])
+        return self._listen(backbone.unet, lambda: backbone(x, level, cond), x.shape[-2:], cond.text)
 
-    def _listen(self, unet: nn.Module, run: Callable[[], object], size: Sequence[int]) -> list[Tensor]:
-        """What the places say in one run on latents of this size [h w]."""
+    def _listen(
+        self, unet: nn.Module, run: Callable[[], object], size: Sequence[int], words: Float[Tensor, "b n d"]
+    ) -> list[Tensor]:
+        """What the places say in one run on latents of this size [h w] that is told these words.
+
+        Plain hooks only: one that asks for keyword arguments gets none where another thread takes its own away.
+        """
         caught: dict[str, Tensor] = {}
         attended: list[Tensor] = []
         owner = threading.get_ident()
@@ -63,9 +68,9 @@ class Taps:
 
             return hook
 
-        def watch(attention: nn.Module, inputs: tuple[Tensor, ...], told: dict[str, Any], output: Tensor) -> None:
+        def watch(attention: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if threading.get_ident() == owner:
-                attended.append(_attended(attention, inputs[0], told["encoder_hidden_states"], size))
+                attended.append(_attended(attention, inputs[0], words, size))
 
         modules = _modules(unet)
         with ExitStack() as hooks:
@@ -73,7 +78,7 @@ class Taps:
                 hooks.callback(modules[place].register_forward_hook(listen(place)).remove)
             if self.names:
                 for attention in (module for name, module in unet.named_modules() if name.endswith(".attn2")):
-                    hooks.callback(attention.register_forward_hook(watch, with_kwargs=True).remove)
+                    hooks.callback(attention.register_forward_hook(watch).remove)
             run()
         features = [caught[place] for place in self.places]
         return [*features, _averaged(attended)] if self.names else features
@@ -91,7 +96,7 @@ class Taps:
             side = self._backbone.granularity * 2 // stride
             x, t = torch.empty(1, config.in_channels, side, side), torch.empty(1)
             words = torch.empty(1, max(len(self.names), 1), config.cross_attention_dim)
-            features = self._listen(bare, lambda: bare(x, t, words), (side, side))
+            features = self._listen(bare, lambda: bare(x, t, words), (side, side), words)
         return tuple(f.shape[1] for f in features), tuple(stride * side // f.shape[-1] for f in features)
 
 

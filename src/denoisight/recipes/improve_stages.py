@@ -104,11 +104,7 @@ class Stages:
 def counted(unet: nn.Module) -> Iterator[dict[str, int]]:
     """How many images, or latents, a network was asked about within the block."""
     passes = {"images": 0}
-
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        passes["images"] += len(args[0] if args else kwargs["sample"])
-
-    handle = unet.register_forward_hook(note, with_kwargs=True)
+    handle = unet.register_forward_hook(lambda *call: passes.update(images=passes["images"] + len(call[-1][0])))
     try:
         yield passes
     finally:

@@ -167,8 +167,9 @@ def test_where_names_are_attended_to_is_what_the_network_itself_computes(backbon
     torch.testing.assert_close(maps, weights.mean(1).mT.unflatten(-1, (2, 3)))
 
 
-def test_two_threads_get_their_own_features(backbone):
-    taps, rounds = Taps(backbone), 8
+@pytest.mark.parametrize("names", [(), ("box", "ball")])
+def test_two_threads_get_their_own_features(backbone, names):
+    taps, rounds = Taps(backbone, (), names), 8
     with torch.no_grad():
         expected = [taps(*inputs(backbone, seed)) for seed in range(2)]
     start, wrong = threading.Barrier(2), []
