@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,12 @@ from studies import creating
 from studies.tables import COLOURS
 from studies.teaching import Arm, Study
 
+from denoisight.evaluate.usefulness import gains, usefulness, worth
+
 RESAMPLES = 2000
+PER = 100
+"""Gains are told for so many pictures."""
+REAL = ("unlabelled", "labelled")
 Runs = Sequence[Mapping[str, Any]]
 Interval = tuple[float, float, float]
 
@@ -24,6 +31,16 @@ SHOWN = {
     "boundary": ("best F", 1, 100.0, 1),
 }
 """The metric's name, which way is better, by what it is multiplied, decimals."""
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Pictures beside the base's, "created", "annotated" or a kind of `REAL`, and by seed what each of them gains."""
+
+    name: str
+    kind: str
+    count: int
+    gained: Mapping[int, float]
 
 
 def write(study: Study, about: str) -> None:
@@ -45,7 +62,8 @@ def write(study: Study, about: str) -> None:
             mine = {arm: runs for arm, runs in found.items() if arm.tasks == tasks}
             name = f"{task}-of-{len(tasks)}" if len(tasks) > 1 else task
             together = f", learnt with {', '.join(other for other in tasks if other != task)}" if len(tasks) > 1 else ""
-            lines += ["", f"## {task}{together}", "", *table(study, task, mine), "", f"![{name}](figure-{name}.svg)"]
+            lines += ["", f"## {task}{together}", "", *table(study, task, mine), *useful(study, task, mine)]
+            lines += ["", f"![{name}](figure-{name}.svg)"]
             draw(study, task, mine, name)
     lines += delta_m(study, found) + creating.table(study)
     (study.folder / "README.md").write_text("\n".join(lines) + "\n")
@@ -58,10 +76,7 @@ def table(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
         f"| labels | arm | seeds | CPU s | {metric} {arrow} | change | theta_C | theta_E |",
         "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
-    bases: dict[tuple[str, int], Runs] = {}
-    for arm, runs in found.items():
-        if arm.name.endswith(study.base):
-            bases.setdefault(arm.group, runs)
+    bases = _bases(study, found)
     for arm, runs in found.items():
         value = _told(interval(task, runs), times, decimals)
         base = bases.get(arm.group)
@@ -71,6 +86,72 @@ def table(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
         lines.append(f"| {arm.labels or 'all'} | {arm.name} | {len(runs)} | {seconds} | {value} | {change} | "
                      f"{both[0]} | {both[1]} |")  # fmt: skip
     return lines
+
+
+def useful(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
+    """What a created picture is worth, where there are created and real ones to add to the same labels; nothing
+    otherwise."""
+    lines = []
+    for (_, labels), added in additions(study, task, found).items():
+        if len({one.kind in REAL for one in added}) < 2:
+            continue
+        for one in added:
+            gained = _known(usefulness(one.gained), PER * SHOWN[task][2], SHOWN[task][3] + 1, "+")
+            worths = (_known(worth(one.gained, _like(one, kind, added)), 1.0, 2) for kind in REAL)
+            lines.append(f"| {labels or 'all'} | {one.name} | {one.count} | {gained} | {' | '.join(worths)} |")
+    head = [
+        "",
+        f"What a picture is worth: {SHOWN[task][0]} gained for each {PER} beside the same labels (above 0: better),",
+        "and as how many real ones each counts, where those surely help: without labels, of the arm with the most",
+        "similar number, or with them. Brackets: 95 % intervals over seeds (Student's t; of ratios Fieller's).",
+        "",
+        f"| labels | arm | pictures | gained per {PER} | in real ones without labels | in real ones with labels |",
+        "|---:|---|---:|---:|---:|---:|",
+    ]
+    return [*head, *lines] if lines else []
+
+
+def additions(study: Study, task: str, found: Mapping[Arm, Runs]) -> dict[tuple[str, int], list[Addition]]:
+    """Of each group of arms what they have beside its base; and the labels that the next larger group has more."""
+    bases, added = _bases(study, found), {}
+    for (tasks, labels), base in bases.items():
+        mine = {arm: runs for arm, runs in found.items() if arm.group == (tasks, labels) and _adds(arm)}
+        # Every round makes pictures of its own.
+        arms = [(arm.name, arm.pictures, arm.count * arm.rounds, runs) for arm, runs in mine.items()]
+        larger = [other for other in bases if other[0] == tasks and other[1] > labels > 0]
+        for other in sorted(larger)[:1]:
+            more = other[1] - labels
+            arms.append((f"+ {more} real with labels", "labelled", more, bases[other]))
+        without, better = _by_seed(base, task), SHOWN[task][1]
+        added[tasks, labels] = [
+            Addition(name, kind, count, gains(_by_seed(runs, task), without, count, better))
+            for name, kind, count, runs in arms
+        ]
+    return added
+
+
+def _like(one: Addition, kind: str, added: Sequence[Addition]) -> Mapping[int, float]:
+    """What pictures of a kind gain, of the arm whose number of them is most like this one's."""
+    alike = [other for other in added if other.kind == kind]
+    return min(alike, key=lambda other: abs(other.count - one.count)).gained if alike else {}
+
+
+def _by_seed(runs: Runs, task: str) -> dict[int, float]:
+    return {run["seed"]: run["scores"][task]["test"] for run in runs}
+
+
+def _bases(study: Study, found: Mapping[Arm, Runs]) -> dict[tuple[str, int], Runs]:
+    """By group the arm that the others of it are held against."""
+    bases: dict[tuple[str, int], Runs] = {}
+    for arm, runs in found.items():
+        if arm.name.endswith(study.base):
+            bases.setdefault(arm.group, runs)
+    return bases
+
+
+def _adds(arm: Arm) -> bool:
+    """Whether it has pictures beside the labelled ones, and not in their place."""
+    return bool(arm.pictures) and not arm.changes.get("self_teaching", {}).get("alone")
 
 
 def delta_m(study: Study, found: Mapping[Arm, Runs]) -> list[str]:
@@ -136,6 +217,13 @@ def _runs(study: Study, arm: Arm) -> Runs:
 def _told(value: Interval, times: float, decimals: int, sign: str = "") -> str:
     middle, low, high = (f"{times * number:{sign}.{decimals}f}" for number in value)
     return f"{middle} [{low}, {high}]"
+
+
+def _known(value: Interval, times: float, decimals: int, sign: str = "") -> str:
+    """Without the interval where one seed has none; empty where the value itself is unknown."""
+    if math.isnan(value[0]):
+        return ""
+    return f"{times * value[0]:{sign}.{decimals}f}" if math.isnan(value[1]) else _told(value, times, decimals, sign)
 
 
 def _mean_of(runs: Runs, kind: str, task: str, times: float, decimals: int) -> str:

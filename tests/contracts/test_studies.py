@@ -91,3 +91,53 @@ def test_its_readme_is_written_from_its_results(name: str, tmp_path: Path, monke
             (tmp_path / file).write_bytes((folder / file).read_bytes())
     tables.write(replace(module.STUDY, folder=tmp_path), module.ABOUT)
     assert (tmp_path / "README.md").read_text() == (folder / "README.md").read_text()
+
+
+def told(scores: dict[int, float]) -> list[dict]:
+    """Runs by seed, as far as tables read them."""
+    own = {"cpu_s": 1, "val": {}, "raw": {}}
+    return [{**own, "seed": seed, "scores": {"normals": {"test": score, "drawn": [score] * 3}}}
+            for seed, score in scores.items()]  # fmt: skip
+
+
+def test_a_table_tells_what_a_created_picture_is_worth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: 400 created ones gain 1 degree, as many real ones 2, 100 more labels 4."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    study = importlib.import_module("studies.self_improve.__main__").STUDY
+    tables = importlib.import_module("studies.teaching_tables")
+    degrees = {("labels alone", 100): 0, ("+ created, improving labels", 100): 1, ("created alone", 100): -9,
+               ("+ created, two rounds", 100): 1, ("+ real without labels", 100): 2, ("labels alone", 200): 4,
+               ("labels alone", 0): 8}  # fmt: skip
+    base = {0: 20.0, 1: 21.0, 2: 22.0}
+    found = {
+        arm: told({seed: score - degrees[arm.name, arm.labels] for seed, score in base.items()})
+        for arm in study.arms
+        if arm.tasks == ("normals",) and (arm.name, arm.labels) in degrees
+    }
+    monkeypatch.setattr(tables, "_runs", lambda study, arm: found.get(arm, []))
+    tables.write(replace(study, folder=tmp_path), "# About")
+    rows = [line for line in (tmp_path / "README.md").read_text().split("gained per 100 |")[1].splitlines()[2:] if line]
+    assert rows[:4] == [
+        "| 100 | + created, improving labels | 400 | +0.250 [+0.250, +0.250] | 0.50 [0.50, 0.50] | 0.06 [0.06, 0.06] |",
+        "| 100 | + created, two rounds | 800 | +0.125 [+0.125, +0.125] | 0.25 [0.25, 0.25] | 0.03 [0.03, 0.03] |",
+        "| 100 | + real without labels | 400 | +0.500 [+0.500, +0.500] | 1.00 [1.00, 1.00] | 0.12 [0.12, 0.12] |",
+        "| 100 | + 100 real with labels | 100 | +4.000 [+4.000, +4.000] | 8.00 [8.00, 8.00] | 1.00 [1.00, 1.00] |",
+    ]
+    assert not any(line.startswith("| ") for line in rows[4:]), "200 labels and all have nothing created beside"
+
+
+def test_without_created_or_without_real_pictures_nothing_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one seed there is a gain without an interval, and no ratio; the reference is of the most similar number."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    study = importlib.import_module("studies.creation_count.__main__").STUDY
+    tables = importlib.import_module("studies.teaching_tables")
+    found = {arm: told({0: 20.0 - 0.01 * arm.count * bool(arm.pictures)}) for arm in study.arms}
+    for kind in ("created", "unlabelled"):
+        few = {arm: runs for arm, runs in found.items() if arm.pictures != kind}
+        assert tables.useful(study, "normals", few) == []
+    assert "| 100 | + 50 created | 50 | +1.000 |  |  |" in tables.useful(study, "normals", found)
+    (added,) = tables.additions(study, "normals", found).values()
+    some = next(one for one in added if one.name == "+ 200 created")
+    assert tables._like(some, "unlabelled", added) is next(
+        one.gained for one in added if one.name == "+ 200 real without labels"
+    )

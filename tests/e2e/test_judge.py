@@ -10,6 +10,11 @@ import torch
 
 from denoisight.annotations import Depth, Query, Sample
 from denoisight.cli import main
+from denoisight.create.annotate import Annotating
+from denoisight.create.engines import make_locally
+from denoisight.create.filters import Filters
+from denoisight.create.folder import pairs_folder
+from denoisight.create.pairs import Maker, Variation
 from denoisight.data.open import open_data, open_pictures, subset
 from denoisight.data.paired import write_pairs
 from denoisight.errors import DataError
@@ -140,6 +145,27 @@ def test_labels_up_to_a_factor_are_judged_in_ratios_and_up_to_a_shift_not_at_all
     assert scaled["created"]["abs_rel"]["value"] == pytest.approx(first["created"]["abs_rel"]["value"], rel=1e-3)
     affine = judge_creation(open_pictures(tmp_path / "affine"), real, None, tiny_model, tiny_model)
     assert affine["agreement"] == [] and any("known up to 'affine'" in note for note in affine["notes"])
+
+
+@pytest.mark.parametrize("write", [make_locally, pairs_folder])
+def test_a_judge_that_made_the_labels_is_told_of(folders: Path, make_parts, tmp_path: Path, write) -> None:
+    """In shards and folders, and as nothing but the weights tell: a judge of another seed is another."""
+    labeller, other = Model(make_parts(creates=True)), Model(make_parts(seed=1, creates=True))
+    real = open_data(folders / "real", "test", ["normals"])
+    how, mild = Variation(1, steps=1), Filters(min_distance=0, min_valid=0, empty=False)
+    write(Maker(labeller, real, how, Annotating(("normals",), "readout"), mild, "none"), tmp_path / "created", 4)
+    made = open_data(tmp_path / "created", "all")
+    for judge, created, told in ((labeller, made, 1), (other, made, 0), (labeller, real, 0)):
+        notes = judge_creation(created, real, None, labeller, judge, ["normals"])["notes"]
+        assert sum("judges labels that the same weights made" in note for note in notes) == told
+
+
+def test_whether_kid_tells_the_sets_apart_is_a_note(judge, folders: Path, tmp_path: Path) -> None:
+    judge("bare")
+    assert not any("KID intervals" in note for note in CreationResult.read(tmp_path / "out").notes)
+    judge("bare", "--train", folders / "train")
+    (note,) = [note for note in CreationResult.read(tmp_path / "out").notes if "KID intervals" in note]
+    assert note in (tmp_path / "out" / "creation.html").read_text()
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

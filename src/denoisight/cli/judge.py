@@ -52,9 +52,11 @@ def judge(
         The models whose features images are compared in, "A,B": embedded ones, folders, known names, hub ids; "none"
         with --inception. A model that creates sees blur and noise, to which one that perceives is nearly blind.
     inception
-        A network in TorchScript to compare in, too: inception-2015-12-05.pt, the one that FID was defined with.
+        A network in TorchScript to compare in, too: inception-2015-12-05.pt, the one that FID was defined with. Weights
+        alone, such as those of torchmetrics, will not do.
     judge
-        A model that learnt from other data; it is asked for the created labels.
+        A model that learnt from other data; it is asked for the created labels. Where the same weights made
+        them, a note says so.
     task
         Tasks to compare labels in, "depth,semantic" (default: all that both sets have).
     out

@@ -11,12 +11,15 @@ from typing import Any
 import torch
 
 from ..data.shards import ShardLine, reasons, write_manifest
-from ..errors import shortlist
+from ..errors import DenoisightError, shortlist
 from ..runtime import optional, world
 from .pairs import Maker
 from .shards import Slices, write_shards
 
 log = logging.getLogger(__name__)
+
+RETRIES = 3
+"""How often an actor whose process died is started again, and how often the shard that it was at is begun again."""
 
 
 def make_locally(
@@ -38,18 +41,27 @@ def make_on_ray(
 ) -> list[ShardLine]:
     """Make all shards by actors that hold a maker each, on the cluster at RAY_ADDRESS, or on this machine.
 
-    `open_maker` is called once in each actor, so the model and the source must be where the actors are.
-    Raises `MissingExtraError` without Ray.
+    `open_maker` is called once in each actor, so the model and the source must be where the actors are. An actor whose
+    process dies is started again and goes on with its shard. Raises `MissingExtraError` without Ray, what an actor
+    raises, and `DenoisightError` for one that dies again and again; finished shards stay.
     """
     ray, pools = optional("ray", "ray"), optional("ray.util.actor_pool", "ray")
     begun = not ray.is_initialized()
     ray.init(ignore_reinit_error=True, log_to_driver=False)
     try:
-        actor = ray.remote(_Actor)
+        actor = ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES)(_Actor)
         threads = torch.get_num_threads()
         actors = [actor.remote(open_maker, str(folder), slices, threads) for _ in range(min(num_workers, len(slices)))]
         made = pools.ActorPool(actors).map_unordered(lambda each, shard: each.write.remote(shard), range(len(slices)))
         return _followed(map(ShardLine.model_validate, made), Path(folder), len(slices))
+    except ray.exceptions.RayTaskError as error:
+        # Ray's own has the traceback of another machine as its message.
+        raise error.cause from error
+    except ray.exceptions.RayActorError as error:
+        raise DenoisightError(
+            f"A worker died {RETRIES + 1} times; see that it has the memory (--batch, --workers), and the same command "
+            "goes on."
+        ) from error
     finally:
         if begun:
             ray.shutdown()

@@ -4,7 +4,7 @@ classes.json           a list of names; or {"classes": [...], "ignore": [11]}; o
                        where the file's values are not 0, 1, 2, ...; or one of these for each label truth:
                        {"semantic": [...], "parts": [...]}
 dataset_info.json      {"depth_scale": 1000, "depth_gauge": "metres", "normals_frame": "opengl",
-                       "kinds": {"edges": "mask"}}, each optional
+                       "kinds": {"edges": "mask"}}, each optional; what was created tells under "source" how
 """
 
 from __future__ import annotations
@@ -80,6 +80,16 @@ class DatasetInfo:
     kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
     tables: Mapping[str, LabelTable] = field(default_factory=dict)
     """Label tables by truth; the one under "" is for every truth that has none of its own."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """The settings that created pictures and labels hang on; nothing for others."""
+
+    @property
+    def labeller(self) -> str:
+        """The beginning of the hash of the weights that made the labels; "" where no model of ours did."""
+        made = self.source
+        while isinstance(made.get("origin"), dict):  # what was exported tells whence
+            made = made["origin"]
+        return str(made.get("weights", "")) if "annotating" in made else ""
 
     def table(self, truth: str) -> LabelTable | None:
         return self.tables.get(truth, self.tables.get(""))
@@ -98,6 +108,8 @@ def read_info(*folders: Path) -> DatasetInfo:
         for kind in stated.get("kinds", {}).values():
             _refuse(path, "kinds", {"kinds": kind}, get_args(Kind))
         stated["kinds"] = {**KINDS, **stated.get("kinds", {})}
+        if not isinstance(stated.get("source"), dict):
+            stated.pop("source", None)
     if path := _first(folders, "classes.json"):
         stated["tables"] = read_classes(path)
     return DatasetInfo(**stated)

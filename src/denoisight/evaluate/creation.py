@@ -153,6 +153,23 @@ def distances(made: Float[Tensor, "n d"], real: Float[Tensor, "m e"], seed: int 
     return scores
 
 
+def kid_apart(found: InFeatures) -> str:
+    """A sentence on whether created images lie farther from the real ones than training images do, as far as the
+    intervals of KID tell; "" where there are not both."""
+    if found.train is None:
+        return ""
+    (made, low, high), (reference, least, most) = (_numbers(scores["kid"]) for scores in (found.created, found.train))
+    if isnan(low) or isnan(least):
+        return ""
+    says = "overlap, so these images do not tell created from training images"
+    if low > most or high < least:
+        says = f"lie apart: created images are {'farther from' if low > most else 'nearer to'} the real ones"
+    return (
+        f"KID intervals of created images ({made:.3g} [{low:.3g}, {high:.3g}]) and of training images ({reference:.3g} "
+        f"[{least:.3g}, {most:.3g}]) {says} (in {found.features})."
+    )
+
+
 def copies(
     name: str, created: Observed, real: Observed, train: Observed, seed: int = 0
 ) -> tuple[Copies, Mapping[str, Pair]]:
@@ -272,6 +289,11 @@ def _hash(text: str) -> bytes:
 def _mean(values: Float[Tensor, " n"], seed: int) -> Score:
     """NaN, which becomes None, where there are no values."""
     return Score.of(float(values.mean()), *bootstrap(values, seed=seed))
+
+
+def _numbers(score: Score) -> tuple[float, float, float]:
+    value, low, high = (nan if number is None else number for number in (score.value, score.low, score.high))
+    return value, low, high
 
 
 def _across(distances: Float[Tensor, "n n"], sources: Int64[Tensor, " n"], seed: int) -> Score:

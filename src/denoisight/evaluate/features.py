@@ -69,7 +69,7 @@ def inception(path: Path | str, device: str | torch.device = "cpu") -> Features:
 
     Made for `inception-2015-12-05.pt` of StyleGAN, the network that FID was defined with, which resizes by itself;
     where the network can be asked for `return_features`, it is. Nothing is downloaded. Raises `WeightsError` for what
-    is no TorchScript.
+    is no TorchScript, such as weights alone (torchmetrics' and torch-fidelity's): their network is in torch-fidelity.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -79,7 +79,10 @@ def inception(path: Path | str, device: str | torch.device = "cpu") -> Features:
         network = torch.jit.load(str(path), map_location=device).eval()
     except (OSError, RuntimeError) as error:
         first = str(error).splitlines()[0]
-        raise WeightsError(f"{path} is no network in TorchScript ({first}); give a file of torch.jit.save.") from error
+        raise WeightsError(
+            f"{path} is no network in TorchScript ({first}); give a file of torch.jit.save, since weights alone, "
+            "such as those of torchmetrics and torch-fidelity, lack their network."
+        ) from error
     asked = {"return_features": True} if "return_features" in str(network.forward.schema) else {}
 
     @torch.no_grad()

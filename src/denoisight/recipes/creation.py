@@ -9,6 +9,7 @@ from typing import Any
 
 from ..annotations import Depth, Sample
 from ..data.readers import Reader
+from ..data.readers.folder import FolderReader
 from ..errors import DataError, DenoisightError, pick, shortlist
 from ..evaluate.creation import (
     COVERAGE_K,
@@ -18,6 +19,7 @@ from ..evaluate.creation import (
     compare_features,
     compare_labels,
     copies,
+    kid_apart,
     observe,
     warnings,
 )
@@ -103,18 +105,24 @@ def judge_images(
     made, true, learnt = seen["created"], seen["real"], seen.get("train")
     nearest = copies(networks[0].name, made, true, learnt, options.seed)[1] if learnt else {}
     answers, unjudged = _agreements(judge, created, real, tasks, options, quiet) if judge else ([], [])
+    if judge and answers and _made_by(judge, created):
+        unjudged.append(
+            f"{judge.name} judges labels that the same weights made: it agrees with itself, which says nothing of "
+            "them; take a judge that learnt elsewhere."
+        )
+    compared = tuple(compare_features(one, made, true, learnt, options.seed) for one in networks)
     per_image = {answer.task: dict(zip(result.keys, result.per_image[answer.metric], strict=True))
                  for answer, result in answers}  # fmt: skip
     result = CreationResult(
         created=made.images(),
         real=true.images(),
         train=learnt and learnt.images(),
-        features=tuple(compare_features(one, made, true, learnt, options.seed) for one in networks),
+        features=compared,
         statistics=tuple(compare_labels(each, made, true, learnt, options.seed) for each in statistics),
         agreement=tuple(answer for answer, _ in answers),
         settings=_settings(),
         seed=options.seed,
-        notes=(*warnings(made, true, learnt), *notes, *unjudged),
+        notes=(*warnings(made, true, learnt), *filter(None, map(kid_apart, compared)), *notes, *unjudged),
         versions=versions(),
         rows=tuple(_rows(made, nearest, per_image)),
     )
@@ -129,6 +137,11 @@ def _networks(features: Model | Features | Sequence[Features]) -> tuple[Features
 
 def _truth_of(task: str) -> str:
     return pick(TASKS, task, "task")(("any",)).truth
+
+
+def _made_by(judge: Model, created: Reader) -> bool:
+    labeller = created.info.labeller if isinstance(created, FolderReader) else ""
+    return bool(labeller) and judge.weights_hash.startswith(labeller)
 
 
 def _settings() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Annotations come back from disk as they were written, and bad files are named."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from denoisight.data.files import (
     write_annotation,
 )
 from denoisight.data.images import write_png
-from denoisight.data.info import DatasetInfo, LabelTable
+from denoisight.data.info import DatasetInfo, LabelTable, read_info
 from denoisight.errors import DataError
 
 CLASSES = ("floor", "wall", "lamp")
@@ -246,3 +247,17 @@ def test_a_file_that_holds_no_boxes_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"boxes": [{}]}')
     with pytest.raises(DataError, match=r"a\.json holds no boxes"):
         read_boxes(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("source", "labeller"),
+    [
+        ({"weights": "0a1b", "annotating": {"tasks": ["depth"]}}, "0a1b"),
+        ({"exported_from": "shards", "origin": {"weights": "0a1b", "annotating": {}}}, "0a1b"),
+        ({"created by": "tiny", "weights": "0a1b"}, ""),
+        ("a page on the web", ""),
+    ],
+)
+def test_a_folder_tells_whose_weights_made_its_labels(tmp_path: Path, source: object, labeller: str) -> None:
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"source": source, "depth_scale": 256}))
+    assert read_info(tmp_path).labeller == labeller and read_info(tmp_path).depth_scale == 256

@@ -11,7 +11,7 @@ from small_data import MemoryReader, make_sample
 from denoisight.annotations import Depth
 from denoisight.errors import DataError, UsageError, WeightsError
 from denoisight.evaluate import creation
-from denoisight.evaluate.creation import compare_features, compare_labels, observe, source_of, warnings
+from denoisight.evaluate.creation import compare_features, compare_labels, kid_apart, observe, source_of, warnings
 from denoisight.evaluate.features import Features, Seen, inception, taps_of
 from denoisight.evaluate.statistics import statistics_of
 from denoisight.metrics.diversity import unit_grid
@@ -244,6 +244,24 @@ def test_a_reader_is_warned(observed):
     assert few["precision"].value is not None and few["density"].value is None
 
 
+def test_it_is_said_whether_kid_tells_created_from_training_images(observed):
+    def darker(sample):
+        return replace(sample, query=replace(sample.query, image=sample.image * 0.5))
+
+    real, learnt = observed[1:]
+    alike = compare_features(COLOURS, observe(reader(300, 24), [COLOURS]), real, learnt)
+    dark = observe(reader(300, 24, darker), [COLOURS])
+    apart, nearer = compare_features(COLOURS, dark, real, learnt), compare_features(COLOURS, learnt, real, dark)
+    assert alike.created["kid"].low < alike.train["kid"].high < apart.created["kid"].low
+    assert "overlap, so these images do not tell created from training images (in mean colours)" in kid_apart(alike)
+    assert "lie apart: created images are farther from the real ones" in kid_apart(apart)
+    assert "lie apart: created images are nearer to the real ones" in kid_apart(nearer)
+    assert f"{apart.created['kid'].value:.3g} [{apart.created['kid'].low:.3g}, " in kid_apart(apart)
+    assert kid_apart(compare_features(COLOURS, dark, real)) == ""
+    few = observe(reader(0, 3), [COLOURS])
+    assert kid_apart(compare_features(COLOURS, few, real, learnt)) == ""
+
+
 def test_taps_are_the_models_own_at_any_size(tiny_model):
     """Of images of several sizes, in any company; brightness of a map's features counts for nothing."""
     features = taps_of(tiny_model)
@@ -289,7 +307,9 @@ def test_what_is_no_network(tmp_path):
     (tmp_path / "text.pt").write_text("no network")
     with pytest.raises(WeightsError, match="weights without their network"):
         inception(tmp_path / "weights.safetensors")
-    with pytest.raises(WeightsError, match="torch.jit.save"):
-        inception(tmp_path / "text.pt")
+    torch.save(Plain().state_dict() | {"fc.weight": torch.zeros(2)}, tmp_path / "weights.pth")
+    for name in ("text.pt", "weights.pth"):
+        with pytest.raises(WeightsError, match="torch.jit.save, since weights alone.* lack their network"):
+            inception(tmp_path / name)
     with pytest.raises(WeightsError, match="absent.pt"):
         inception(tmp_path / "absent.pt")

@@ -1,0 +1,115 @@
+"""A Ray cluster of two local workers: the same bytes as one process makes, whatever becomes of a worker."""
+
+import os
+import shutil
+import signal
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from denoisight.create.engines import make_locally, make_on_ray
+from denoisight.create.pairs import Maker
+from denoisight.create.shards import Slices
+from denoisight.errors import DenoisightError, UsageError
+from denoisight.models.folder import save
+from denoisight.recipes.create import Order
+
+PER_SHARD = 2
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def order(make_parts, tmp_path_factory):
+    """Two pictures of each of four scenes, a scene a shard; workers open the model and the scenes by themselves."""
+    folder = tmp_path_factory.mktemp("ray") / "model"
+    save(make_parts(creates=True), folder)
+    tasks = ("depth", "normals", "semantic")
+    return Order(str(folder), "cpu", data="scenes:4", captions="none", per_image=2, steps=1, tasks=tasks)
+
+
+@pytest.fixture(scope="module")
+def slices(order):
+    return Slices.of(order.maker(), PER_SHARD)
+
+
+@pytest.fixture(scope="module")
+def whole(order, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "created"
+    assert len(make_locally(order.maker(), folder, PER_SHARD)) == 4
+    return folder
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def opening(order):
+    return partial(Order.maker, order)
+
+
+def dying(order, deaths, times):
+    """Opens a maker that kills its process at its first shards; `deaths` is a folder that counts them."""
+
+    def opened():
+        maker = order.maker()
+
+        def make(sources):
+            if len(list(deaths.iterdir())) < times:
+                (deaths / str(os.getpid())).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return Maker.make(maker, sources)
+
+        maker.make = make
+        return maker
+
+    return opened
+
+
+@pytest.mark.long
+def test_two_workers_write_the_same_bytes_as_one_process(cluster, order, slices, whole, tmp_path):
+    lines = make_on_ray(opening(order), tmp_path / "out", slices, 2)
+    assert {line.name for line in lines} == {f"created-00000{i}.tar" for i in range(4)}
+    assert content(tmp_path / "out") == content(whole)
+
+
+@pytest.mark.long
+def test_what_is_finished_is_not_made_again(cluster, order, slices, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "out")
+    (tmp_path / "out" / "created-000002.json").unlink()
+    before = (tmp_path / "out" / "created-000000.tar").stat().st_mtime_ns
+    make_on_ray(opening(order), tmp_path / "out", slices, 2)
+    assert (tmp_path / "out" / "created-000000.tar").stat().st_mtime_ns == before
+    assert content(tmp_path / "out") == content(whole)
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_is_started_again(cluster, order, slices, whole, tmp_path):
+    (tmp_path / "deaths").mkdir()
+    make_on_ray(dying(order, tmp_path / "deaths", 2), tmp_path / "out", slices, 2)
+    assert len(list((tmp_path / "deaths").iterdir())) >= 2
+    assert content(tmp_path / "out") == content(whole)
+
+
+@pytest.mark.long
+def test_a_worker_that_dies_again_and_again_ends_the_run(cluster, order, slices, tmp_path):
+    (tmp_path / "deaths").mkdir()
+    with pytest.raises(DenoisightError, match="A worker died 4 times"):
+        make_on_ray(dying(order, tmp_path / "deaths", 1000), tmp_path / "out", slices, 1)
+    assert len(list((tmp_path / "deaths").iterdir())) == 4
+
+
+@pytest.mark.long
+def test_what_a_worker_refuses_is_told_in_its_own_words(cluster, order, slices, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "out")
+    with pytest.raises(UsageError, match=r"\S+ was made with variation\.steps 1, not 2") as refused:
+        make_on_ray(opening(replace(order, steps=2)), tmp_path / "out", slices, 2)
+    assert "\n" not in str(refused.value)
+    assert content(tmp_path / "out") == content(whole)
