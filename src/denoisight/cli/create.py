@@ -92,7 +92,8 @@ def create(
     task
         Labels to write, several with commas (default: all that the model knows). With --prompt, labels these images.
     route
-        How the model perceives: readout, denoise, or both, whose disagreement is the doubt (default: as it learnt).
+        How the model perceives: readout, denoise, or both, whose disagreement is a doubt of its own (default: as
+        it learnt).
     ensemble
         Members of the denoise route; their spread is the doubt.
     consistency

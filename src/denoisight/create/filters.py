@@ -74,17 +74,15 @@ def judge(
     how: Filters,
     *,
     names: Mapping[str, str],
-    voted: bool = False,
 ) -> Judged:
     """The verdict on one created image: of the image itself, of its likeness to others, of its labels, in this order.
 
-    `names` tells which truth a task's label is; `voted` that unsureness is the disagreement of two routes.
+    `names` tells which truth a task's label is.
     """
     sure = {task: None if c is None else round(float(c.mean()), 4) for task, (_, c) in labels.items()}
     masked = {task: _mask(label, how.min_confidence) for task, label in labels.items()}
     valid = {task: round(_valid(a), 4) for task, a in masked.items()}
     truths = {names[task]: annotation for task, annotation in masked.items()}
-    doubt = "disagreement" if voted else "low confidence"
 
     def judged(kind: Literal["keep", "mask", "drop"], reason: str = "") -> Judged:
         return Judged(Verdict(kind, reason), truths, sure, valid)
@@ -99,11 +97,11 @@ def judge(
         return judged("drop", "near copy of another")
     for task, annotation in masked.items():
         if valid[task] < how.min_valid:
-            return judged("drop", f"{doubt} in {task}")
+            return judged("drop", f"low confidence in {task}")
         if not how.empty and is_empty(annotation):
             return judged("drop", f"nothing in {task}")
     lost = [task for task, label in labels.items() if valid[task] < round(_valid(label.annotation), 4)]
-    return judged("mask", f"{doubt} in {', '.join(lost)}") if lost else judged("keep")
+    return judged("mask", f"low confidence in {', '.join(lost)}") if lost else judged("keep")
 
 
 def distance(image: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h2 w2"]) -> float:

@@ -263,8 +263,7 @@ class Maker:
 
     def _judge(self, item: _Item, image: Tensor, labels: Mapping[str, Label], siblings: Sequence[Tensor]) -> Judged:
         names = {name: task.truth for name, task in self.tasks.items()}
-        voted = self.annotating.route == "both"
-        judged = judge(image, labels, item.source, siblings, self.filters, names=names, voted=voted)
+        judged = judge(image, labels, item.source, siblings, self.filters, names=names)
         if judged.verdict.kind != "drop" and self.filters.balance:
             sample = self._sample(item, image, judged.truths)
             if not accepted(sample, item.seed, self.frequencies, self.filters.balance):

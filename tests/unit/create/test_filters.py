@@ -34,10 +34,10 @@ def depth(confidence=None):
     return {"depth": Label(Depth.of(torch.ones(SIZE)), confidence)}
 
 
-def verdict(labels=None, image=None, source=None, siblings=(), voted=False, **how):
+def verdict(labels=None, image=None, source=None, siblings=(), **how):
     image = draw() if image is None else image
     labels = depth() if labels is None else labels
-    return judge(image, labels, source, siblings, Filters(**how), names=NAMES, voted=voted)
+    return judge(image, labels, source, siblings, Filters(**how), names=NAMES)
 
 
 def test_a_good_pair_is_kept():
@@ -60,11 +60,10 @@ def test_unsure_pixels_become_invalid_in_every_kind():
     assert judged.valid["depth"] == 0.5 and judged.confidence["depth"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("voted", "reason"), [(False, "low confidence in depth"), (True, "disagreement in depth")])
-def test_a_pair_with_too_few_sure_pixels_is_dropped(voted, reason):
-    assert verdict(depth(sure(0.25)), min_confidence=0.5, voted=voted).verdict == Verdict("drop", reason)
-    assert verdict(depth(sure(0.25)), min_confidence=0.5, min_valid=0.2, voted=voted).verdict.kind == "mask"
-    assert verdict(depth(sure(0.25)), voted=voted).verdict.kind == "keep"
+def test_a_pair_with_too_few_sure_pixels_is_dropped():
+    assert verdict(depth(sure(0.25)), min_confidence=0.5).verdict == Verdict("drop", "low confidence in depth")
+    assert verdict(depth(sure(0.25)), min_confidence=0.5, min_valid=0.2).verdict.kind == "mask"
+    assert verdict(depth(sure(0.25))).verdict.kind == "keep"
 
 
 def test_what_cannot_be_doubted_is_not():
