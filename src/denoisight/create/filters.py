@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -29,7 +30,7 @@ class Filters:
 
     min_confidence: pixels less sure than this become invalid. min_valid: the share of pixels that must be valid in
     every label. min_distance: the least root mean square distance of colours, both shrunk to 16x16, to the source and
-    to the images made of the same source before. min_contrast: the least standard deviation of colours. max_saturated:
+    to the images of the same shard that were kept before. min_contrast: the least standard deviation of colours. max_saturated:
     the largest share of wholly black or white pixels (1 is off). empty: keep labels that mark nothing. balance: the
     share of images that a class may stand in; pairs of more frequent ones alone are kept by chance, see `accepted`.
     """
@@ -70,14 +71,14 @@ def judge(
     image: Float[Tensor, "3 h w"],
     labels: Mapping[str, Label],
     source: Float[Tensor, "3 h2 w2"] | None,
-    siblings: Sequence[Float[Tensor, "3 _ _"]],
+    others: Sequence[Float[Tensor, "3 _ _"]],
     how: Filters,
     *,
     names: Mapping[str, str],
 ) -> Judged:
     """The verdict on one created image: of the image itself, of its likeness to others, of its labels, in this order.
 
-    `names` tells which truth a task's label is.
+    `others` are images, or their `thumb`s, that it may not be a copy of. `names` tells which truth a task's label is.
     """
     sure = {task: None if c is None else round(float(c.mean()), 4) for task, (_, c) in labels.items()}
     masked = {task: _mask(label, how.min_confidence) for task, label in labels.items()}
@@ -93,32 +94,38 @@ def judge(
         return judged("drop", "saturated")
     if source is not None and distance(image, source) < how.min_distance:
         return judged("drop", "near copy of its source")
-    if any(distance(image, other) < how.min_distance for other in siblings):
+    if others and how.min_distance and distance(image, *others) < how.min_distance:
         return judged("drop", "near copy of another")
     for task, annotation in masked.items():
         if valid[task] < how.min_valid:
             return judged("drop", f"low confidence in {task}")
-        if not how.empty and is_empty(annotation):
+        if not how.empty and is_empty(annotation, names[task]):
             return judged("drop", f"nothing in {task}")
     lost = [task for task, label in labels.items() if valid[task] < round(_valid(label.annotation), 4)]
     return judged("mask", f"low confidence in {', '.join(lost)}") if lost else judged("keep")
 
 
-def distance(image: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h2 w2"]) -> float:
-    """The root mean square distance of colours in [0, 1], both shrunk to 16x16: what differs to the naked eye from
-    afar, whatever the model."""
-    small, beside = (resize_image(each.float(), THUMB_PX, THUMB_PX) for each in (image, other))
-    return float((small - beside).square().mean().sqrt())
+def thumb(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 _ _"]:
+    """An image as others are held against it; of a thumb itself."""
+    return resize_image(image.float(), THUMB_PX, THUMB_PX)
 
 
-def is_empty(annotation: Annotation) -> bool:
-    """Whether a label marks nothing: no box, no thing, nothing inside a mask."""
+def distance(image: Float[Tensor, "3 h w"], *others: Float[Tensor, "3 _ _"]) -> float:
+    """The root mean square distance of colours in [0, 1] to the nearest of others, all shrunk to 16x16: what differs
+    to the naked eye from afar, whatever the model."""
+    beside = torch.stack([thumb(other) for other in others])
+    return float((beside - thumb(image)).square().mean((1, 2, 3)).sqrt().min())
+
+
+def is_empty(annotation: Annotation, truth: str = "") -> bool:
+    """Whether a label marks nothing: no box, no thing, nothing inside a mask, of the truth "parts" the background
+    alone."""
     match annotation:
         case Boxes():
             return not bool(annotation.valid.any())
         case Mask():
             return not bool((annotation.inside & annotation.valid).any())
-        case Labels(classes=()):
+        case Labels() if not annotation.classes or truth == "parts":
             return not bool(((annotation.ids > 0) & annotation.valid).any())
     return False
 

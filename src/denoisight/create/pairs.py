@@ -22,7 +22,7 @@ from ..predict.model import Model
 from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
 from .captions import Captions, caption_source, said
-from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge
+from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge, thumb
 from .synthesize import INVERSION, STRATEGIES, require_creation, synthesize
 
 LEVEL_STEP = 0.05
@@ -193,7 +193,8 @@ class Maker:
     def make(self, sources: Sequence[int]) -> Iterator[Made]:
         """What becomes of the images made of these samples, `per_image` of each, in their order.
 
-        Batches are cut among these alone, so the same sources give the same bits. Raises `DataError` for a source that
+        Batches are cut, and copies of each other looked for, among these alone, so the same sources give the same bits.
+        Raises `DataError` for a source that
         cannot be read, `UsageError` for a caption that is too long.
         """
         items = [item for index in sources for item in self._items(index)]
@@ -201,17 +202,17 @@ class Maker:
         self.model.parts.backbone.text.check([words for item in wanted for words in (item.text, *item.avoid)])
         images = self._images(wanted)
         labels = self._labels(wanted, images)
-        kept: dict[str, list[Tensor]] = defaultdict(list)
+        kept: list[Tensor] = []
         for item in items:
             if item.key not in images:
                 yield Made(
                     item.number, self._sample(item, torch.zeros(3, *item.size), {}), NO_CAPTION, self._facts(item)
                 )
                 continue
-            image, siblings = images[item.key], kept[item.source_key]
-            judged = self._judge(item, image, labels[item.key], siblings)
+            image = images[item.key]
+            judged = self._judge(item, image, labels[item.key], kept)
             if judged.verdict.kind != "drop":
-                siblings.append(image)
+                kept.append(thumb(image))
             made = self._sample(item, image, judged.truths)
             yield Made(item.number, made, judged.verdict, self._facts(item, judged))
 
@@ -261,9 +262,9 @@ class Maker:
         found = annotate(self.model, queries, self.annotating, self.variation.seed, self.variation.batch)
         return {item.key: labels for item, labels in zip(items, found, strict=True)}
 
-    def _judge(self, item: _Item, image: Tensor, labels: Mapping[str, Label], siblings: Sequence[Tensor]) -> Judged:
+    def _judge(self, item: _Item, image: Tensor, labels: Mapping[str, Label], others: Sequence[Tensor]) -> Judged:
         names = {name: task.truth for name, task in self.tasks.items()}
-        judged = judge(image, labels, item.source, siblings, self.filters, names=names)
+        judged = judge(image, labels, item.source, others, self.filters, names=names)
         if judged.verdict.kind != "drop" and self.filters.balance:
             sample = self._sample(item, image, judged.truths)
             if not accepted(sample, item.seed, self.frequencies, self.filters.balance):

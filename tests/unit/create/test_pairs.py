@@ -172,6 +172,17 @@ def test_images_alike_are_dropped(creates):
     assert [pair.verdict.reason for pair in made] == ["near copy of its source"] * 2
 
 
+def test_images_alike_are_dropped_whatever_they_are_made_of(creates, monkeypatch):
+    alike = picture(0, (32, 32)).expand(16, 3, 32, 32)
+    monkeypatch.setattr("denoisight.create.pairs.synthesize", lambda backbone, prompts, *_, **__: alike[: len(prompts)])
+    making = maker(creates, SOURCE, filters=Filters(empty=True), noise_level=(1.0, 1.0))
+    verdicts = [pair.verdict for pair in making.make(range(3))]
+    assert [verdict.kind for verdict in verdicts] == ["keep"] + ["drop"] * 5
+    assert {verdict.reason for verdict in verdicts[1:]} == {"near copy of another"}
+    # Another shard knows nothing of it, whoever makes it.
+    assert next(making.make([1])).verdict.kind == "keep"
+
+
 def test_settings_tell_all_that_the_bytes_hang_on(creates):
     base = maker(creates).settings
     assert base["threads"] == torch.get_num_threads() and base["dtype"] == "float32"
