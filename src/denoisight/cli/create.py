@@ -41,6 +41,7 @@ def create(
     num: int = 1,
     steps: int | None = None,
     sampler: str = "ddim",
+    eta: float = 0.0,
     guidance: float | None = None,
     image_guidance: float | None = None,
     negative: str = "",
@@ -117,6 +118,8 @@ def create(
         Images of each caption, or edits of each photograph by each instruction.
     steps
         Denoising steps (default: 25; of edits the model's own).
+    eta
+        Fresh noise at each step of the sampler ddim, 0 (none) to 1 (as much as ddpm draws).
     guidance
         How strongly the words steer: 0 is not at all (one less than guidance_scale elsewhere; default: 2, of edits
         6.5).
@@ -139,6 +142,8 @@ def create(
         raise UsageError(f"--num {num} asks for no images; give 1 or more.")
     if image_guidance is not None and not image:
         raise UsageError("--image-guidance is about edits; name the photographs with --image, or leave it out.")
+    if eta and image:
+        raise UsageError("--eta is about created images, not edits; leave it out.")
     if data and image:
         raise UsageError("--data and --image were given; photographs are edited by --prompt, a data set is varied.")
     if not data and (noise_level or avoid or captions != "text"):
@@ -163,7 +168,7 @@ def create(
         order = Order(
             model, device, precision, allow_pickle, data, split, tuple(words), num, per_image, noise_level, noise,
             captions, tuple(avoid or ()), tasks, route, ensemble, consistency, min_confidence, balance, steps, sampler,
-            guidance, negative, res, seed, batch,
+            eta, guidance, negative, res, seed, batch,
         )  # fmt: skip
         create_pairs(order, out, format, shard_size, (shard, num_shards), engine, workers)
         return
@@ -178,7 +183,7 @@ def create(
             log.info("%s", note)
         made, failed = edit_folder(opened, found.items, words, out, editing, num)
     else:
-        creation = Creation(**how, size=(res, res) if res else None, batch=batch)
+        creation = Creation(**how, size=(res, res) if res else None, batch=batch, eta=eta)
         # All captions once before any comes again, so that asking for more images later adds to the folder.
         made = create_folder(opened, words * num, out, creation)
     if there := len(written(out)):

@@ -23,7 +23,7 @@ from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
 from .captions import Captions, caption_source, said
 from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge, thumb
-from .synthesize import INVERSION, STRATEGIES, require_creation, synthesize
+from .synthesize import INVERSION, STRATEGIES, check_eta, require_creation, synthesize, with_eta
 
 LEVEL_STEP = 0.05
 """Drawn noise levels are multiples of this, so that images of one level share network passes."""
@@ -38,7 +38,7 @@ class Variation:
     the noise level. guidance: the weight of the words, away from what is avoided or from the empty prompt (None: 1 with
     something to avoid, else 0, as in the paper). avoid: what all images are kept away from, unless their captions say.
     seed: with an image's key it fixes all that is drawn. res: longest side in pixels, 0 for the image's own (None: the
-    model's). batch: images in one network pass.
+    model's). batch: images in one network pass. eta: of "ddim" alone, the share of fresh noise at each step in [0, 1].
     """
 
     per_image: int = 4
@@ -51,6 +51,7 @@ class Variation:
     seed: int = 0
     res: int | None = None
     batch: int = 16
+    eta: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("per_image", "steps", "batch"):
@@ -67,15 +68,12 @@ class Variation:
             raise UsageError(f"Between the noise levels {low:g} and {high:g} lies no multiple of {LEVEL_STEP:g}.")
         pick(dict.fromkeys(STRATEGIES), self.noise, "noise")
         pick(SAMPLERS, self.sampler, "sampler")
-        if (
-            self.noise == INVERSION
-            and self.per_image > 1
-            and low == high
-            and self.sampler in ("ddim", "euler", "dpmpp-2m")
-        ):
+        check_eta(self.eta, self.sampler)
+        drawn = self.eta > 0 or self.sampler not in ("ddim", "euler", "dpmpp-2m")
+        if self.noise == INVERSION and self.per_image > 1 and low == high and not drawn:
             raise UsageError(
-                "Inversion draws no noise, so the images made of one would be alike; "
-                "take 1 per image, a range of noise levels, or a sampler that draws noise (ddpm)."
+                "Inversion draws no noise, so the images made of one would be alike; take 1 per image, a range of "
+                "noise levels, an eta above 0, or a sampler that draws noise (ddpm)."
             )
 
     @property
@@ -252,6 +250,7 @@ class Maker:
                 size=group[0].size,
                 noise_level=group[0].level,
                 noise=how.noise,
+                **with_eta(how.eta),
                 **walking,
             ).cpu()
             made |= {item.key: (image * 255).round() / 255 for item, image in zip(group, images, strict=True)}
@@ -285,6 +284,7 @@ class Maker:
             "noise": how.noise,
             "steps": how.steps,
             "sampler": how.sampler,
+            "eta": how.eta,
             "seed": item.seed,
             "guidance": item.guidance,
             "avoid": list(item.avoid),

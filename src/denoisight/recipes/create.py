@@ -55,6 +55,7 @@ class Order:
     balance: float = 0.0
     steps: int | None = None
     sampler: str = "ddim"
+    eta: float = 0.0
     guidance: float | None = None
     negative: str = ""
     res: int | None = None
@@ -74,7 +75,7 @@ class Order:
         avoid = (*self.avoid, *filter(None, [self.negative]))
         variation = Variation(
             self.per_image if self.data else self.num, level, self.noise, self.steps or 25, self.sampler, guidance,
-            avoid, self.seed, self.res, self.batch,
+            avoid, self.seed, self.res, self.batch, self.eta,
         )  # fmt: skip
         annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency)
         filters = Filters(min_confidence=self.min_confidence, balance=self.balance)

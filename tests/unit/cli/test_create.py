@@ -74,6 +74,9 @@ def test_more_images_are_added_to_those_there(run, tmp_path):
         (["--prompts", "nowhere.txt"], 3, "nowhere.txt"),
         (["--prompt", "a red box", "--sampler", "dmpp"], 2, "dpmpp-2m"),
         (["--prompt", "a red box", "--guidance", "-1"], 2, "guidance"),
+        (["--prompt", "a red box", "--eta", "2"], 2, "eta is 2"),
+        (["--data", "scenes:2", "--eta", "0.5", "--sampler", "ddpm"], 2, "take ddim"),
+        (["--image", "photo.jpg", "--prompt", "make it snow", "--eta", "0.5"], 2, "not edits"),
         (["--prompt", "box " * 200], 2, "words"),
     ],
 )
@@ -118,6 +121,12 @@ def test_depth_and_normals_may_be_held_against_each_other(run, tmp_path):
     told = provenance(tmp_path / "out").values()
     assert all(pair["consistency"] and pair["confidence"]["depth"] < 1 for pair in told)
     assert "annotating.consistency True, not False" in run(*VARY, code=2)
+
+
+def test_fresh_noise_is_told_of(run, tmp_path):
+    run(*VARY, "--eta", "0.5")
+    assert {pair["eta"] for pair in provenance(tmp_path / "out").values()} == {0.5}
+    assert "variation.eta 0.5, not 0.0" in run(*VARY, code=2)
 
 
 def test_pairs_may_be_a_folder(run, tmp_path):

@@ -141,6 +141,14 @@ def test_strategies_start_exactly_at_the_level(creates, monkeypatch, noise):
     torch.testing.assert_close(walked[0][0], start, rtol=0, atol=1e-5)
 
 
+def test_fresh_noise_is_drawn_as_it_is_told(creates):
+    plain, fresh = (next(maker(creates, steps=3, eta=eta).make([0])) for eta in (0.0, 0.5))
+    assert fresh.facts["eta"] == 0.5 and not torch.equal(plain.sample.image, fresh.sample.image)
+    # What inversion alone leads back to, noise leads away from.
+    first, second = maker(creates, noise="inversion", steps=3, eta=1.0).make([0])
+    assert not torch.equal(first.sample.image, second.sample.image)
+
+
 def test_captions_alone_are_a_source(creates):
     made = list(maker(creates, SOURCE, noise_level=(1.0, 1.0)).make(range(3)))
     assert len(made) == 6 and all(pair.sample.size == (32, 32) for pair in made)
@@ -189,6 +197,7 @@ def test_settings_tell_all_that_the_bytes_hang_on(creates):
     for other in (
         maker(creates, batch=3), maker(creates, seed=1), maker(creates, captions="labels"),
         maker(creates, filters=Filters()), maker(creates, tasks=("depth",)), maker(creates, noise="multires"),
+        maker(creates, eta=0.5),
     ):  # fmt: skip
         assert other.settings != base
 
@@ -204,6 +213,8 @@ def test_settings_tell_all_that_the_bytes_hang_on(creates):
         ({"noise": "pink"}, "Unknown noise 'pink'"),
         ({"noise": "inversion"}, "would be alike"),
         ({"guidance": float("nan")}, "guidance"),
+        ({"eta": float("nan")}, "eta is nan"),
+        ({"eta": 0.5, "sampler": "euler"}, "not of 'euler'"),
         ({"tasks": ("referring",)}, "words of its own"),
         ({"tasks": ("albedo",)}, "albedo"),
     ],
