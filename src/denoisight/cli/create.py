@@ -68,7 +68,8 @@ def create(
     allow_pickle
         Open a model of which there are only pickles (.bin); of safetensors there is no need.
     prompt
-        A caption, or an instruction such as "make it snow"; may be given several times.
+        A caption, in which "a red box, not a sphere" is kept away from spheres, or an instruction such as "make it
+        snow"; may be given several times.
     prompts
         A text file with a caption or instruction a line.
     image
@@ -126,7 +127,7 @@ def create(
     image_guidance
         How strongly an edit keeps to the photograph, likewise (default: 0.5).
     negative
-        Words to steer away from.
+        Words to steer away from where a caption does not say itself what to avoid.
     res
         Side in pixels (default: the model's own); of edits the longest side (default: the photograph's own).
     batch

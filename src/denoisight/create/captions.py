@@ -29,15 +29,18 @@ MOST = 4
 """So many classes are named."""
 
 
+def parsed(text: str) -> Caption:
+    """ "a red box, not a sphere, not a cone" is a red box, kept away from spheres and cones."""
+    shown, *avoid = (part.strip() for part in re.split(r",\s*not\s+", text))
+    return Caption(shown, tuple(filter(None, avoid)))
+
+
 def said(captions: Captions, sample: Sample) -> Caption:
     """The caption of a sample, taken apart."""
     caption = captions(sample)
     if isinstance(caption, Caption):
         return caption
-    if caption is None:
-        return Caption(None)
-    text, *avoid = (part.strip() for part in re.split(r",\s*not\s+", caption))
-    return Caption(text, tuple(filter(None, avoid)))
+    return Caption(None) if caption is None else parsed(caption)
 
 
 def own_text(sample: Sample) -> Caption:

@@ -21,7 +21,7 @@ from ..errors import DataError, UsageError, pick
 from ..predict.model import Model
 from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
-from .captions import Captions, caption_source, said
+from .captions import Captions, caption_source, parsed, said
 from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge, thumb
 from .synthesize import INVERSION, STRATEGIES, check_eta, require_creation, synthesize, with_eta
 
@@ -88,7 +88,8 @@ class Variation:
 
 @dataclass(frozen=True)
 class Words:
-    """Captions alone as a source: samples of a size (height, width) without a picture."""
+    """Captions alone as a source: samples of a size (height, width) without a picture. "a red box, not a sphere" is a
+    red box, kept away from spheres."""
 
     captions: tuple[str, ...]
     size: tuple[int, int]
@@ -105,7 +106,8 @@ class Words:
         return len(self.captions)
 
     def __getitem__(self, i: int) -> Sample:
-        return Sample(Query(torch.zeros(3, *self.size), self.captions[i], f"{i + 1:06d}"))
+        text, avoid = parsed(self.captions[i])
+        return Sample(Query(torch.zeros(3, *self.size), text or "", f"{i + 1:06d}", avoid))
 
 
 class Made(NamedTuple):

@@ -20,6 +20,7 @@ from ..errors import UsageError, pick
 from ..models.backbone import Backbone, Condition
 from ..predict.model import Model
 from ..runtime import item_seed
+from .captions import parsed
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Creation:
     """How images are created.
 
     steps: denoising steps. sampler: a name of `SAMPLERS`. guidance: the weight of classifier-free guidance, 0 for
-    none (diffusers' `guidance_scale` is one more), away from the words `negative`. seed: with an image's key it
+    none (diffusers' `guidance_scale` is one more), away from the words `negative`, unless a prompt says itself what
+    to avoid. seed: with an image's key it
     fixes the noise, whatever the batch. size: (height, width) in pixels, rounded to what the model takes (None:
     a square of the model's own resolution). batch: images in one network pass. eta: of "ddim" alone, the share of
     fresh noise at each step in [0, 1], from none to what ddpm draws.
@@ -164,7 +166,10 @@ def create_images(
     batch: int = 16,
     eta: float = 0.0,
 ) -> list[Sample]:
-    """One sample for each prompt, with the image and the prompt as its text; `Creation` says what the keywords mean."""
+    """One sample for each prompt, with the image and the prompt as its text; `Creation` says what the keywords mean.
+
+    "a red box, not a sphere" is kept away from spheres; its text is "a red box".
+    """
     keys = [f"{index:06d}" for index in range(1, len(prompts) + 1)]
     return list(stream(model, prompts, keys, Creation(steps, sampler, guidance, negative, seed, size, batch, eta)))
 
@@ -176,24 +181,27 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
     """
     backbone, side = model.parts.backbone, model.parts.config.resolution
     require_creation(model)
-    backbone.text.check([*prompts, how.negative])
+    captions = [parsed(prompt) for prompt in prompts]
+    backbone.text.check([*(words for text, avoid in captions for words in (text or "", *avoid)), how.negative])
     size = backbone.fitting_size(*(how.size or (side, side)))
     for first in range(0, len(prompts), how.batch):
         chosen = slice(first, first + how.batch)
+        texts = [caption.text or "" for caption in captions[chosen]]
         made = synthesize(
             backbone,
-            prompts[chosen],
+            texts,
             [item_seed(how.seed, key) for key in keys[chosen]],
             steps=how.steps,
             sampler=how.sampler,
             guidance=how.guidance,
             negative=how.negative,
+            avoid=[caption.avoid for caption in captions[chosen]],
             size=size,
             **with_eta(how.eta),
             **model.parts.config.walk(how.sampler),
         ).cpu()
-        for image, prompt, key in zip(made, prompts[chosen], keys[chosen], strict=True):
-            yield Sample(Query(image, prompt, key))
+        for image, text, key in zip(made, texts, keys[chosen], strict=True):
+            yield Sample(Query(image, text, key))
 
 
 def require_creation(model: Model) -> None:

@@ -30,6 +30,9 @@ from .readers.layout import METADATA
 
 log = logging.getLogger(__name__)
 
+AND = "; "
+"""Between several values in one column."""
+
 
 def write_pairs(
     samples: Iterable[Sample],
@@ -121,7 +124,7 @@ def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 
 def columns_of(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Provenance in single values, as columns of `metadata.jsonl` are."""
-    single = {name: "; ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
+    single = {name: AND.join(value) if isinstance(value, list) else value for name, value in facts.items()}
     return {name: value for name, value in single.items() if not isinstance(value, dict)}
 
 

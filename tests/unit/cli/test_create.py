@@ -55,6 +55,14 @@ def test_more_images_are_added_to_those_there(run, tmp_path):
     assert (tmp_path / "out" / "rgb" / "000001.png").read_bytes() == one
 
 
+def test_a_caption_says_what_to_avoid(run, tmp_path):
+    run("--prompt", "a red box, not a sphere, not a cone", "--prompt", "a dome", "--res", "16")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
+    assert [(row["text"], row.get("avoid")) for row in rows] == [("a red box", "a sphere; a cone"), ("a dome", None)]
+    run("--prompt", "a red box, not a sphere, not a cone", "--prompt", "a dome", "--res", "16")
+    assert "a red box, not a sphere; a cone' where one of 'a red box'" in run("--prompt", "a red box", code=2)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

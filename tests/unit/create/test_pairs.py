@@ -156,6 +156,13 @@ def test_captions_alone_are_a_source(creates):
         maker(creates, SOURCE)
 
 
+def test_typed_captions_say_what_to_avoid(creates):
+    words = Words(("a red box, not a sphere, not a cone", "a dome"), (32, 32))
+    made = list(maker(creates, words, noise_level=(1.0, 1.0), avoid=("a box",), per_image=1).make(range(2)))
+    assert [pair.facts["text"] for pair in made] == ["a red box", "a dome"]
+    assert [pair.facts["avoid"] for pair in made] == [["a sphere", "a cone"], ["a box"]]
+
+
 def test_what_has_no_caption_is_dropped_unless_it_comes_first(creates):
     some = maker(creates, captions=lambda sample: None if sample.key == "d" else "a cone")
     made = list(some.make(range(3)))

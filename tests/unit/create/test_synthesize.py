@@ -139,6 +139,15 @@ def test_a_key_fixes_its_noise(creates):
     assert (other.image - first[0].image).abs().max() > 0.01
 
 
+def test_a_prompt_says_what_to_avoid(creates):
+    asked = [f"{PROMPTS[0]}, not a cone", PROMPTS[0], PROMPTS[1]]
+    made, beside = (list(stream(creates, prompts, ["a", "a", "b"], Creation(steps=2, negative=negative)))
+                    for prompts, negative in ((asked, ""), ([PROMPTS[0], *asked[1:]], "a cone")))  # fmt: skip
+    assert [sample.query.text for sample in made] == [PROMPTS[0], PROMPTS[0], PROMPTS[1]]
+    torch.testing.assert_close(made[0].image, beside[0].image, rtol=0, atol=1e-4)
+    assert (made[0].image - made[1].image).abs().max() > 1e-3
+
+
 def test_fresh_noise_is_asked_for_by_eta(creates):
     plain, fresh = (create_images(creates, PROMPTS[:1], steps=3, eta=eta)[0].image for eta in (0.0, 1.0))
     assert (plain - fresh).abs().max() > 1e-3
