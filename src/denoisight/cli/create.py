@@ -29,6 +29,7 @@ def create(
     route: Literal["readout", "denoise", "both"] | None = None,
     ensemble: int = 1,
     consistency: Annotated[bool, Parameter(negative="")] = False,
+    exact: Annotated[bool, Parameter(negative="")] = False,
     min_confidence: float = 0.0,
     balance: float = 0.0,
     format: Literal["shards", "folder"] = "shards",
@@ -101,8 +102,11 @@ def create(
     consistency
         Doubt depth and normals where they contradict each other: where a surface leans another way than depth recedes,
         which needs no camera to be known. How steeply it leans is not judged.
+    exact
+        Keep metric depth as float32, not in whole millimetres.
     min_confidence
         Pixels less sure than this, 0 to 1, become invalid; pairs with less than 30 % valid pixels are dropped.
+        Labels of which nothing tells how sure they are stay as they are, which is said.
     balance
         The share of images that a class may stand in: pairs of more frequent ones alone are thinned out (0: off).
     format
@@ -168,8 +172,8 @@ def create(
         tasks = () if task in ("", "all") else tuple(name.strip() for name in task.split(","))
         order = Order(
             model, device, precision, allow_pickle, data, split, tuple(words), num, per_image, noise_level, noise,
-            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, min_confidence, balance, steps, sampler,
-            eta, guidance, negative, res, seed, batch,
+            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, exact, min_confidence, balance, steps,
+            sampler, eta, guidance, negative, res, seed, batch,
         )  # fmt: skip
         create_pairs(order, out, format, shard_size, (shard, num_shards), engine, workers)
         return

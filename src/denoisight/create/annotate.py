@@ -40,7 +40,8 @@ class Annotating:
     all), "denoise" (task by task), or "both", which are brought to agree; None takes for each task the first that the
     model learnt. steps: of the denoise route (None: the model's own). ensemble: members of the denoise route, where
     their kind can be merged. consistency: neither depth nor normals are surer than the two go together, as far as that
-    can be told without knowing the camera (`create.consistency`).
+    can be told without knowing the camera (`create.consistency`). exact: depth is stored as float32, also where it is
+    metric and else rounded to whole millimetres.
     """
 
     tasks: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Annotating:
     steps: int | None = None
     ensemble: int = 1
     consistency: bool = False
+    exact: bool = False
 
 
 def routes(model: Model, how: Annotating) -> dict[str, tuple[str, ...]]:

@@ -162,11 +162,14 @@ def accepted(sample: Sample, seed: int, frequencies: Mapping[str, float], balanc
     return item_seed(seed, "balance") / 2**63 < chance
 
 
+def can_doubt(label: Label) -> bool:
+    """Whether pixels of a label can be masked for want of confidence; boxes have none."""
+    return label.confidence is not None and not isinstance(label.annotation, Boxes)
+
+
 def _mask(label: Label, least: float) -> Annotation:
     annotation, confidence = label
-    if confidence is None or least == 0 or isinstance(annotation, Boxes):
-        return annotation
-    return annotation.without(confidence < least)
+    return annotation.without(confidence < least) if least and can_doubt(label) else annotation
 
 
 def _valid(annotation: Annotation) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from ..annotations import Sample
 from ..data.images import load, read_image, write_png
 from ..data.inputs import Input
-from ..data.paired import AND, append_line, columns_of, drop_cut_off_line, facts_of, write_facts, write_pairs, written
+from ..data.paired import AND, append_line, columns_of, drop_cut_off_line, write_pairs, written
 from ..data.readers.layout import METADATA, read_metadata
 from ..errors import DataError, UsageError
 from ..predict.model import Model, as_query
@@ -21,7 +21,7 @@ from ..render import Picture, contact_sheet, to_rgb
 from .captions import parsed
 from .edit import Editing, check, edit
 from .pairs import Maker
-from .shards import Slices, refuse_others, settings_of
+from .shards import Slices, describe, refuse_others, settings_of
 from .synthesize import Creation, stream
 
 SHEET_PX = 1400
@@ -105,14 +105,11 @@ def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dic
     columns: dict[str, dict[str, Any]] = {}
 
     def kept() -> Iterator[Sample]:
-        described = False
         for sources in map(slices.sources, range(len(slices))):
             if all(key in there or key in dropped for i in sources for key in maker.keys(i)):
                 continue
+            describe(maker, folder, settings)
             for made in maker.make(sources):
-                if made.sample.truths and not described:
-                    described = True
-                    write_facts(folder, facts_of(made.sample, False, settings))
                 if made.verdict.kind != "drop":
                     columns[made.sample.key] = columns_of(made.facts)
                     yield made.sample
@@ -120,7 +117,7 @@ def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dic
                     append_line(lost, {"key": made.sample.key, "reason": made.verdict.reason})
                     dropped[made.sample.key] = made.verdict.reason
 
-    write_pairs(kept(), folder, source=settings, columns=columns)
+    write_pairs(kept(), folder, exact=maker.annotating.exact, source=settings, columns=columns)
     return dropped
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from ..predict.model import Model
 from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
 from .captions import Captions, caption_source, parsed, said
-from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge, thumb
+from .filters import Filters, Judged, Verdict, accepted, can_doubt, class_frequencies, judge, thumb
 from .synthesize import INVERSION, STRATEGIES, check_eta, require_creation, synthesize, with_eta
 
 LEVEL_STEP = 0.05
@@ -165,11 +166,8 @@ class Maker:
         if isinstance(source, Words) and (variation.noise_level != (1.0, 1.0) or variation.noise == INVERSION):
             raise UsageError("Only images can be noised in part; give --data, or leave the noise level at 1.")
         self.frequencies = class_frequencies(source) if filters.balance else {}
-        if filters.min_confidence and not self._can_doubt():
-            raise UsageError(
-                "Nothing tells how sure these labels are, which --min-confidence asks for; "
-                "take --route both, an --ensemble of 2 or more, or --consistency of depth and normals."
-            )
+        if filters.min_confidence:
+            self._check_doubts()
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -189,6 +187,20 @@ class Maker:
             "threads": torch.get_num_threads(),
         }
         return json.loads(json.dumps(told))
+
+    @cached_property
+    def blank(self) -> dict[str, Label]:
+        """The labels of a blank picture, found in a single step: of which kinds labels are, and which come with a
+        confidence."""
+        side = self.model.parts.config.resolution
+        quick = replace(self.annotating, steps=1, ensemble=min(self.annotating.ensemble, 2))
+        return annotate(self.model, [Query(torch.zeros(3, side, side), key="blank")], quick)[0]
+
+    @property
+    def example(self) -> Sample:
+        """That picture with its labels."""
+        truths = {self.tasks[name].truth: label.annotation for name, label in self.blank.items()}
+        return Sample(Query(torch.zeros(3, *next(iter(truths.values())).size), key="blank"), truths)
 
     def make(self, sources: Sequence[int]) -> Iterator[Made]:
         """What becomes of the images made of these samples, `per_image` of each, in their order.
@@ -301,11 +313,20 @@ class Maker:
             facts |= {"confidence": judged.confidence, "valid": judged.valid}
         return facts
 
-    def _can_doubt(self) -> bool:
-        chosen = routes(self.model, self.annotating)
-        reads = any("readout" in ways for ways in chosen.values())
-        return reads or self.annotating.ensemble > 1 or self.annotating.consistency
+    def _check_doubts(self) -> None:
+        """Says of which labels nothing tells how sure they are; raises `UsageError` where that is all."""
+        sure = [name for name, label in self.blank.items() if not can_doubt(label)]
+        what = f"Nothing tells how sure labels of {' and '.join(sure)} are, which --min-confidence asks for"
+        if len(sure) == len(self.blank):
+            raise UsageError(
+                f"{what}; take --route both, an --ensemble of 2 or more where the model denoises, or --consistency of "
+                "depth and normals."
+            )
+        if sure:
+            log.warning("%s: they are kept as they are. Others are masked by their own confidence.", what)
 
+
+log = logging.getLogger(__name__)
 
 NO_CAPTION = Verdict("drop", "no caption")
 

@@ -111,10 +111,16 @@ def facts_of(sample: Sample, exact: bool, source: Mapping[str, Any]) -> dict[str
     return {"dataset_info.json": info, **({"classes.json": classes} if classes else {})}
 
 
-def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    described = (folder / "dataset_info.json").is_file()
-    if not described and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+def refuse_unknown(folder: Path) -> None:
+    """Raises `UsageError` where a folder holds files, but nothing that says what they are."""
+    # In this order, since another process may begin in between.
+    holds = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+    if holds and not (folder / "dataset_info.json").is_file():
         raise UsageError(f"{folder} holds files that are not ours; choose an empty folder.")
+
+
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    refuse_unknown(folder)
     for name, content in facts.items():
         path = folder / name
         if path.is_file() and read_json(path) != json.loads(json.dumps(content)):

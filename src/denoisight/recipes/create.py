@@ -51,6 +51,7 @@ class Order:
     route: Ways | None = None
     ensemble: int = 1
     consistency: bool = False
+    exact: bool = False
     min_confidence: float = 0.0
     balance: float = 0.0
     steps: int | None = None
@@ -77,7 +78,7 @@ class Order:
             self.per_image if self.data else self.num, level, self.noise, self.steps or 25, self.sampler, guidance,
             avoid, self.seed, self.res, self.batch, self.eta,
         )  # fmt: skip
-        annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency)
+        annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency, self.exact)
         filters = Filters(min_confidence=self.min_confidence, balance=self.balance)
         return Maker(model, self.source(model), variation, annotating, filters, self.captions)
 

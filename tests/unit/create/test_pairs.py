@@ -237,6 +237,24 @@ def test_confidence_without_doubt_is_refused(make_parts):
         maker(Model(parts), filters=Filters(min_confidence=0.5))
 
 
+def test_labels_that_cannot_be_doubted_are_named(creates, caplog):
+    """Heads of masks and classes tell how sure they are, those of depth, boxes and things do not."""
+
+    def making(*tasks, **how):
+        return Maker(creates, Source(), Variation(1, steps=1), Annotating(tasks, **how), Filters(min_confidence=0.5))
+
+    with pytest.raises(UsageError, match="how sure labels of depth and instances are"):
+        making("depth", "instances", route="readout")
+    assert not caplog.text
+    making("depth", "semantic", "instances", route="readout")
+    assert "labels of depth and instances" in caplog.text
+    caplog.clear()
+    making("depth", "semantic", route="both")
+    making("depth", "normals", consistency=True)
+    making("depth", "normals", route="denoise", ensemble=2)
+    assert not caplog.text
+
+
 def test_what_contradicts_itself_can_be_doubted(make_parts):
     """By one route, once, only depth and normals beside each other tell of a doubt."""
     model = Model(make_parts(creates=True, reads=()))

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from denoisight.data.open import open_data
 from denoisight.data.readers.shards import provenance
 from denoisight.data.shards import read_lines, reasons, write_manifest
 from denoisight.errors import DataError, MissingExtraError, UsageError
+from denoisight.models.folder import TaskEntry
 from denoisight.predict.model import Model
 
 TASKS = ("depth", "normals", "semantic", "saliency", "detection")
@@ -107,6 +109,63 @@ def test_workers_write_the_same_bytes_as_one(whole, maker, tmp_path, num_workers
     for worker in reversed(range(num_workers)):
         make_locally(maker, tmp_path / "out", PER_SHARD, worker, num_workers)
     assert content(tmp_path / "out") == content(whole)
+
+
+class Speechless(Source):
+    """Only the first shard's pictures have captions."""
+
+    def __getitem__(self, i):
+        sample = super().__getitem__(i)
+        return sample if i < 2 else replace(sample, query=replace(sample.query, text=""))
+
+
+def speechless(maker):
+    return Maker(maker.model, Speechless(), maker.variation, maker.annotating, maker.filters)
+
+
+def test_a_first_shard_without_labels_leaves_a_folder_that_is_ours(maker, tmp_path):
+    making = speechless(maker)
+    make_locally(making, tmp_path / "one", PER_SHARD)
+    (line,) = make_locally(making, tmp_path / "two", PER_SHARD, 1, 2)
+    assert line.pairs == 0 and set(line.dropped.values()) == {"no caption"}
+    with pytest.raises(UsageError, match=r"variation\.seed"):
+        other = Variation(per_image=2, noise_level=(0.4, 0.6), steps=1, seed=1)
+        make_locally(Maker(maker.model, Speechless(), other, maker.annotating, maker.filters), tmp_path / "two", 4)
+    make_locally(making, tmp_path / "two", PER_SHARD, 0, 2)
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
+def test_nor_do_first_pictures_without_labels_close_a_folder(maker, tmp_path):
+    class LastSpeaks(Source):
+        def __getitem__(self, i):
+            sample = super().__getitem__(i)
+            return sample if i == 4 else replace(sample, query=replace(sample.query, text=""))
+
+    making = Maker(maker.model, LastSpeaks(), maker.variation, maker.annotating, maker.filters)
+    assert len(pairs_folder(making, tmp_path / "out", PER_SHARD)) == 8
+    before = content(tmp_path / "out")
+    (tmp_path / "out" / "metadata.jsonl").unlink()
+    pairs_folder(making, tmp_path / "out", PER_SHARD)
+    assert content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("write", [make_locally, pairs_folder])
+def test_metric_depth_may_be_kept_exact(make_parts, tmp_path, write):
+    parts = make_parts(creates=True, resolution=16, reads=(TaskEntry(name="depth", loss="silog"),))
+    found = []
+    for exact in (False, True):
+        annotating = Annotating(("depth",), "readout", exact=exact)
+        making = Maker(Model(parts), Source(), Variation(1, steps=1), annotating, Filters(min_distance=0))
+        write(making, tmp_path / str(exact), PER_SHARD)
+        assert json.loads((tmp_path / str(exact) / "dataset_info.json").read_text())["exact"] is exact
+        reader = open_data(tmp_path / str(exact), "all")
+        found.append({key: reader[i].truths["depth"].values for i, key in enumerate(reader.keys)})
+    made = {pair.sample.key: pair.sample.truths["depth"] for pair in making.make(range(3))}
+    for key, depth in made.items():
+        assert depth.gauge == "metres" and torch.equal(found[1][key], depth.values)
+        assert not torch.equal(found[0][key], depth.values)
+    with pytest.raises(UsageError, match=r"annotating\.exact False, not True"):
+        write(making, tmp_path / "False", PER_SHARD)
 
 
 def test_ranks_share_the_shards(whole, maker, tmp_path, monkeypatch):
