@@ -162,14 +162,15 @@ def accepted(sample: Sample, seed: int, frequencies: Mapping[str, float], balanc
     return item_seed(seed, "balance") / 2**63 < chance
 
 
-def can_doubt(label: Label) -> bool:
-    """Whether pixels of a label can be masked for want of confidence; boxes have none."""
-    return label.confidence is not None and not isinstance(label.annotation, Boxes)
+def maskable(label: Label) -> Float[Tensor, "h w"] | None:
+    """The confidence that a label's pixels can be masked by; None where nothing is known of it, and of boxes, which have
+    no pixels."""
+    return None if isinstance(label.annotation, Boxes) else label.confidence
 
 
 def _mask(label: Label, least: float) -> Annotation:
-    annotation, confidence = label
-    return annotation.without(confidence < least) if least and can_doubt(label) else annotation
+    confidence = maskable(label)
+    return label.annotation if confidence is None or least == 0 else label.annotation.without(confidence < least)
 
 
 def _valid(annotation: Annotation) -> float:

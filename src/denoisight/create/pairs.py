@@ -16,14 +16,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..annotations import Query, Sample
+from ..data.open import outlines
 from ..data.readers import Reader
 from ..diffusion.samplers import SAMPLERS
 from ..errors import DataError, UsageError, pick
 from ..predict.model import Model
 from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
-from .captions import Captions, caption_source, parsed, said
-from .filters import Filters, Judged, Verdict, accepted, can_doubt, class_frequencies, judge, thumb
+from .captions import Captions, caption_source, parsed, said, told_of
+from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge, maskable, thumb
 from .synthesize import INVERSION, STRATEGIES, check_eta, require_creation, synthesize, with_eta
 
 LEVEL_STEP = 0.05
@@ -159,7 +160,7 @@ class Maker:
         self.model, self.source = model, source
         self.variation, self.annotating, self.filters = variation, annotating, filters
         self.captions = caption_source(captions)
-        self.said_by = captions if isinstance(captions, str) else getattr(captions, "__name__", "function")
+        self.said_by = str(getattr(captions, "__name__", captions))
         self.tasks = {name: model.task(name)[0] for name in routes(model, annotating)}
         if asked := [name for name, task in self.tasks.items() if "{text}" in task.prompt]:
             raise UsageError(f"{asked[0]!r} answers to words of its own, which created images have not; leave it out.")
@@ -171,14 +172,17 @@ class Maker:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All that the pairs' bytes hang on, but for the versions of libraries."""
+        """All that the pairs' bytes hang on, but for the versions of libraries; of a source's files only their sizes, for
+        what the pictures and truths in them show is not read beforehand.
+
+        Raises `UsageError` for captions by a function without a name.
+        """
         like = next(self.model.parts.backbone.parameters())
-        keys = hashlib.sha256("\n".join(self.source.keys).encode()).hexdigest()[:16]
         told = {
             "model": self.model.name,
             "weights": self.model.weights_hash[:16],
-            "data": {"reader": self.source.name, "samples": len(self.source), "keys": keys},
-            "captions": self.said_by,
+            "data": {"reader": self.source.name, "samples": len(self.source), "hash": _hash_of(self.source)},
+            "captions": told_of(self.captions),
             "variation": asdict(self.variation),
             "annotating": asdict(self.annotating),
             "filters": asdict(self.filters),
@@ -315,7 +319,7 @@ class Maker:
 
     def _check_doubts(self) -> None:
         """Says of which labels nothing tells how sure they are; raises `UsageError` where that is all."""
-        sure = [name for name, label in self.blank.items() if not can_doubt(label)]
+        sure = [name for name, label in self.blank.items() if maskable(label) is None]
         what = f"Nothing tells how sure labels of {' and '.join(sure)} are, which --min-confidence asks for"
         if len(sure) == len(self.blank):
             raise UsageError(
@@ -329,6 +333,12 @@ class Maker:
 log = logging.getLogger(__name__)
 
 NO_CAPTION = Verdict("drop", "no caption")
+
+
+def _hash_of(source: Reader) -> str:
+    """Of what is known of its samples before they are read."""
+    lines = source.captions if isinstance(source, Words) else outlines(source)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _grouped(items: Sequence[_Item], batch: int) -> Iterator[list[_Item]]:

@@ -18,11 +18,14 @@ from denoisight.create.annotate import Annotating
 from denoisight.create.engines import make_locally, make_on_ray
 from denoisight.create.filters import Filters
 from denoisight.create.folder import pairs_folder
-from denoisight.create.pairs import Maker, Variation
+from denoisight.create.pairs import Maker, Variation, Words
 from denoisight.create.shards import Slices
 from denoisight.create.sheet import write_pairs_sheet
 from denoisight.data.check import validate
-from denoisight.data.open import open_data
+from denoisight.data.images import write_image
+from denoisight.data.open import open_data, subset
+from denoisight.data.paired import write_pairs
+from denoisight.data.readers.folder import read_pictures
 from denoisight.data.readers.shards import provenance
 from denoisight.data.shards import read_lines, reasons, write_manifest
 from denoisight.errors import DataError, MissingExtraError, UsageError
@@ -276,6 +279,40 @@ def test_other_settings_do_not_go_into_the_same_folder(whole, maker, tmp_path):
     (tmp_path / "full" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="not ours"):
         make_locally(maker, tmp_path / "full", PER_SHARD)
+
+
+@pytest.mark.parametrize("changed", ["file", "prompt", "own"])
+def test_other_captions_do_not_go_into_the_same_folder(maker, tmp_path, changed):
+    def making(text):
+        (tmp_path / "c.csv").write_text("".join(f"{key},{text}\n" for key in Source.keys))
+        level = (1.0, 1.0) if changed == "prompt" else (0.4, 0.6)
+        source = {"file": Source(), "prompt": Words((text, text), (16, 16)), "own": written(text)}[changed]
+        captions = str(tmp_path / "c.csv") if changed == "file" else "text"
+        variation = Variation(1, noise_level=level, steps=1)
+        return Maker(maker.model, source, variation, maker.annotating, maker.filters, captions)
+
+    def written(text):
+        write_pairs([replace(Source()[0], query=Query(Source()[0].image, text, "a"))], tmp_path / "own")
+        path = tmp_path / "own" / "metadata.jsonl"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "text": text}) + "\n")
+        return subset(read_pictures(tmp_path / "own", "all"), [0])
+
+    make_locally(making("a red box"), tmp_path / "out", PER_SHARD, 0, 2)
+    assert "a red box" in {told["text"] for told in provenance(tmp_path / "out").values()}
+    with pytest.raises(UsageError, match="captions c.csv" if changed == "file" else r"data\.hash"):
+        make_locally(making("a blue ball"), tmp_path / "out", PER_SHARD)
+
+
+def test_nor_do_other_pictures_under_the_same_names(maker, tmp_path):
+    def making(size):
+        image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0))
+        write_image(tmp_path / "photos" / "rgb" / "a.png", image)
+        source = read_pictures(tmp_path / "photos", "all")
+        variation = Variation(1, steps=1)
+        return Maker(maker.model, source, variation, maker.annotating, maker.filters, "none")
+
+    first = making(16).settings
+    assert first == making(16).settings and first["data"] != making(24).settings["data"]
 
 
 def test_a_full_disk_keeps_finished_shards(whole, maker, tmp_path, monkeypatch):
