@@ -108,7 +108,11 @@ def create(
         Pixels less sure than this, 0 to 1, become invalid; pairs with less than 30 % valid pixels are dropped.
         Labels of which nothing tells how sure they are stay as they are, which is said.
     balance
-        The share of images that a class may stand in: pairs of more frequent ones alone are thinned out (0: off).
+        The share of source images from which a semantic class counts as frequent (0: off). A created image is kept with
+        the chance of the rarest class in its own semantic label, sqrt(balance / f), f being the share of source images
+        (of up to 256) that show the class; 1 where f is below balance. So images of frequent classes alone are thinned
+        out. It is no quota: none are made instead, and what was created is not counted. The source needs semantic
+        labels with the model's classes.
     format
         shards, or a folder of pictures with truths beside them.
     shard_size

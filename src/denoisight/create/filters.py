@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..annotations import Annotation, Boxes, Labels, Mask, Sample, resize_image
 from ..data.readers import Reader
-from ..errors import UsageError
+from ..errors import UsageError, shortlist
 from ..runtime import item_seed
 from .annotate import Label
 
@@ -30,9 +30,11 @@ class Filters:
 
     min_confidence: pixels less sure than this become invalid. min_valid: the share of pixels that must be valid in
     every label. min_distance: the least root mean square distance of colours, both shrunk to 16x16, to the source and
-    to the images of the same shard that were kept before. min_contrast: the least standard deviation of colours. max_saturated:
-    the largest share of wholly black or white pixels (1 is off). empty: keep labels that mark nothing. balance: the
-    share of images that a class may stand in; pairs of more frequent ones alone are kept by chance, see `accepted`.
+    to the images of the same shard that were kept before. min_contrast: the least standard deviation of colours.
+    max_saturated: the largest share of wholly black or white pixels (1 is off). empty: keep labels that mark nothing.
+    balance: the share of source images from which a semantic class counts as frequent; of created images that show
+    frequent classes alone some are dropped, by chance, see `accepted`. It is no quota: none are made instead, and the
+    classes of created images are not counted.
     """
 
     min_confidence: float = 0.0
@@ -130,13 +132,24 @@ def is_empty(annotation: Annotation, truth: str = "") -> bool:
     return False
 
 
-def class_frequencies(source: Reader) -> dict[str, float]:
+def class_frequencies(source: Reader, classes: Sequence[str]) -> dict[str, float]:
     """The share of pictures that each semantic class stands in, in up to 256 samples spread evenly over the source.
 
-    Raises `UsageError` for a source without classes.
+    `classes` are those that created images are labelled with. Raises `UsageError` where there are none, and where the
+    source does not know all of them: what it does not count would pass for rare.
     """
     if not source.classes:
         raise UsageError("The source names no classes, which --balance weighs; leave it out, or give semantic labels.")
+    if not classes:
+        raise UsageError(
+            "Created images get no semantic labels, whose classes --balance weighs; leave it out, or label them, too "
+            "(--task semantic, by a model that learnt it)."
+        )
+    if unknown := [name for name in classes if name not in source.classes]:
+        raise UsageError(
+            f"The model labels {shortlist(unknown)}, but the source knows {shortlist(source.classes)} alone, so "
+            "--balance cannot weigh them; leave it out, or take a model that learnt the source's classes."
+        )
     count = min(len(source), COUNTED)
     seen = [classes_in(source[i * len(source) // count]) for i in range(count)]
     return {name: sum(name in found for found in seen) / count for name in source.classes}
@@ -163,8 +176,8 @@ def accepted(sample: Sample, seed: int, frequencies: Mapping[str, float], balanc
 
 
 def maskable(label: Label) -> Float[Tensor, "h w"] | None:
-    """The confidence that a label's pixels can be masked by; None where nothing is known of it, and of boxes, which have
-    no pixels."""
+    """The confidence that a label's pixels can be masked by; None where nothing tells it, and of boxes, which have no
+    pixels."""
     return None if isinstance(label.annotation, Boxes) else label.confidence
 
 

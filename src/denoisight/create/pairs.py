@@ -166,14 +166,15 @@ class Maker:
             raise UsageError(f"{asked[0]!r} answers to words of its own, which created images have not; leave it out.")
         if isinstance(source, Words) and (variation.noise_level != (1.0, 1.0) or variation.noise == INVERSION):
             raise UsageError("Only images can be noised in part; give --data, or leave the noise level at 1.")
-        self.frequencies = class_frequencies(source) if filters.balance else {}
+        classes = self.tasks["semantic"].classes if "semantic" in self.tasks else ()
+        self.frequencies = class_frequencies(source, classes) if filters.balance else {}
         if filters.min_confidence:
             self._check_doubts()
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All that the pairs' bytes hang on, but for the versions of libraries; of a source's files only their sizes, for
-        what the pictures and truths in them show is not read beforehand.
+        """All that the pairs' bytes hang on, but for the versions of libraries; of the source's pictures only their
+        sizes in bytes, since none is read beforehand.
 
         Raises `UsageError` for captions by a function without a name.
         """

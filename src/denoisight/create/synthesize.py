@@ -98,8 +98,8 @@ def synthesize(
     `noise` is one of `STRATEGIES`; "inversion" takes as many passes again, and without guidance, other words or fresh
     noise it leads back to the image. `guidance` is a weight for all, or one for each. `avoid` holds for each image what
     it is steered away from, in the place of `negative`; several share the guidance.
-    Sides must fit the backbone; `walking` goes to the sampler (compat, eta). Raises `UsageError` for a noise level or an
-    inversion without images, and for levels out of range.
+    Sides must fit the backbone; `walking` goes to the sampler (compat, eta). Raises `UsageError` for a noise level or
+    an inversion without images, and for levels out of range.
     """
     pick({name: name for name in STRATEGIES}, noise, "noise")
     if images is None and (noise_level != 1 or noise == INVERSION):

@@ -148,9 +148,19 @@ def test_frequent_classes_are_thinned_out_by_the_square_root_of_their_excess():
 
 
 def test_frequencies_are_those_of_pictures():
-    frequencies = class_frequencies(open_data("scenes:8", annotated=True))
-    assert set(frequencies) == set(open_data("scenes:8").classes)
+    scenes = open_data("scenes:8", annotated=True)
+    frequencies = class_frequencies(scenes, scenes.classes[:2])
+    assert set(frequencies) == set(scenes.classes)
     assert frequencies["ground"] == 1.0 and 0 <= frequencies["cone"] < 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [((), "--task semantic"), (("tram", "cone", "lamp"), "labels tram, lamp, but the source knows")],
+)
+def test_what_cannot_be_balanced_is_refused(classes, says):
+    with pytest.raises(UsageError, match=says):
+        class_frequencies(open_data("scenes:8"), classes)
 
 
 @pytest.mark.parametrize("how", [{"min_confidence": 1.5}, {"min_valid": -0.1}, {"balance": float("nan")}])

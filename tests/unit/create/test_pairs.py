@@ -9,9 +9,11 @@ from denoisight.create.captions import Caption
 from denoisight.create.filters import Filters
 from denoisight.create.pairs import Maker, Variation, Words, check_captions
 from denoisight.create.synthesize import synthesize
+from denoisight.data.open import open_data
 from denoisight.diffusion.samplers import invert
 from denoisight.errors import DataError, UsageError
 from denoisight.models.backbone import Backbone
+from denoisight.models.folder import TaskEntry
 from denoisight.predict.model import Model
 
 SOURCE = Words(("a red box on a plain floor", "two blue spheres on a plain ground", "a cone"), (32, 32))
@@ -235,6 +237,20 @@ def test_confidence_without_doubt_is_refused(make_parts):
     parts = make_parts(creates=True, reads=())
     with pytest.raises(UsageError, match="Nothing tells how sure"):
         maker(Model(parts), filters=Filters(min_confidence=0.5))
+
+
+def test_classes_are_balanced_by_the_created_labels(make_parts):
+    def making(classes, *tasks):
+        reads = tuple(TaskEntry(name=name, classes=classes if name == "semantic" else ()) for name in tasks)
+        model = Model(make_parts(creates=True, denoises=(), reads=reads))
+        return Maker(model, open_data("scenes:2"), Variation(1, steps=1), filters=Filters(balance=0.1))
+
+    ours = open_data("scenes:2").classes[:4]
+    assert making(ours, "depth", "semantic").frequencies["ground"] == 1
+    with pytest.raises(UsageError, match="no semantic labels"):
+        making(ours, "depth")
+    with pytest.raises(UsageError, match="learnt the source's classes"):
+        making((*ours[:3], "ball"), "depth", "semantic")
 
 
 def test_labels_that_cannot_be_doubted_are_named(creates, caplog):
