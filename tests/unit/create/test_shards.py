@@ -210,7 +210,13 @@ def copied(whole, folder):
     return folder
 
 
-@pytest.mark.parametrize("harm", ["cut short", "another byte", "no line", "no archive", "no manifest", "stale rests"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "cut short", "another byte", "no line", "no archive", "no manifest", "stale rests", "half a line", "no text",
+        "another's line", "half a manifest",
+    ],
+)  # fmt: skip
 def test_what_is_not_whole_is_made_again(whole, maker, tmp_path, harm):
     folder = copied(whole, tmp_path / "out")
     archive, line = folder / "created-000001.tar", folder / "created-000001.json"
@@ -225,6 +231,14 @@ def test_what_is_not_whole_is_made_again(whole, maker, tmp_path, harm):
             line.unlink()
         case "no archive":
             archive.unlink()
+        case "half a line":
+            line.write_bytes(line.read_bytes()[:99])
+        case "no text":
+            line.write_bytes(b"\xff\xfe\x00")
+        case "another's line":
+            line.write_text("[]")
+        case "half a manifest":
+            (folder / "manifest.jsonl").write_bytes((folder / "manifest.jsonl").read_bytes()[:-99])
         case "no manifest":
             (folder / "manifest.jsonl").unlink()
         case "stale rests":
@@ -376,6 +390,25 @@ def test_a_kill_loses_nothing(whole, maker, tmp_path, event):
     assert killed_at(maker, tmp_path / "out", event)
     make_locally(maker, tmp_path / "out", PER_SHARD)
     assert content(tmp_path / "out") == content(whole)
+
+
+def test_a_damaged_line_of_anothers_shard_stops_nobody(whole, maker, tmp_path, caplog):
+    folder = copied(whole, tmp_path / "out")
+    (folder / "created-000001.json").write_text("{")
+    (folder / "manifest.jsonl").unlink()
+    assert len(make_locally(maker, folder, PER_SHARD, 0, 2)) == 2
+    assert "created-000001.json holds a damaged line" in caplog.text
+    reader = open_data(folder, "all")
+    assert len(reader) == 6 and "Left out 1 shards that are not finished." in reader.notes
+
+
+@pytest.mark.parametrize("event", [8, 60])
+def test_who_reads_before_the_first_shard_is_finished_is_told_so(whole, maker, tmp_path, event):
+    assert killed_at(maker, tmp_path / "out", event)
+    with pytest.raises(DataError, match=r"No shard in .* is finished yet; run the command .* goes on where it"):
+        open_data(tmp_path / "out", "train")
+    (tmp_path / "out" / "created-000000.tar").write_bytes(b"half")
+    assert "is finished yet" in validate(tmp_path / "out")[0].sentence
 
 
 @pytest.mark.long
