@@ -115,7 +115,11 @@ def create_pairs(
         else:
             make_locally(maker, out, shard_size, *share)
         lines = read_lines(out)
-        _tell(out, sum(line.pairs for line in lines), reasons(lines))
+        pairs = sum(line.pairs for line in lines)
+        if not pairs and len(lines) < len(Slices.of(maker, shard_size)):
+            log.info("%s holds no labelled images yet; other workers' shards are not finished.", out)
+            return
+        _tell(out, pairs, reasons(lines))
     log.info("%s", write_pairs_sheet(out, maker.source))
 
 

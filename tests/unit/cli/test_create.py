@@ -112,6 +112,17 @@ VARY = [
 ]
 
 
+def test_a_worker_without_captions_is_no_failure(run, tmp_path, caplog):
+    caplog.set_level("INFO")
+    reader = open_data("scenes:2", size=(32, 32))
+    (tmp_path / "c.csv").write_text(f"{reader.keys[0]},a red box\n")
+    words = [*VARY, "--captions", tmp_path / "c.csv", "--num-shards", "2"]
+    run(*words, "--shard", "1")
+    assert "no labelled images yet" in caplog.text
+    run(*words, "--shard", "0")
+    assert "holds 2 labelled images; 2 were dropped: 2 no caption" in caplog.text
+
+
 def test_a_data_set_is_varied_and_labelled(run, tmp_path, caplog):
     caplog.set_level("INFO")
     run(*VARY)

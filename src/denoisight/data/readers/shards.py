@@ -31,7 +31,7 @@ def is_shards(root: Path) -> bool:
 
 def _is_begun(root: Path) -> bool:
     """Whether a folder says what its numbers mean, but has nothing yet besides archives without a line."""
-    there = {path.name for path in root.iterdir() if not path.name.startswith(".") and path.suffix != ".tar"}
+    there = {path.name for path in root.glob("[!.]*") if path.suffix != ".tar"}
     return "dataset_info.json" in there and there <= ABOUT
 
 
