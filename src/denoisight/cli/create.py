@@ -29,6 +29,7 @@ def create(
     route: Literal["readout", "denoise", "both"] | None = None,
     ensemble: int = 1,
     consistency: Annotated[bool, Parameter(negative="")] = False,
+    exact: Annotated[bool, Parameter(negative="")] = False,
     min_confidence: float = 0.0,
     balance: float = 0.0,
     format: Literal["shards", "folder"] = "shards",
@@ -41,6 +42,7 @@ def create(
     num: int = 1,
     steps: int | None = None,
     sampler: str = "ddim",
+    eta: float = 0.0,
     guidance: float | None = None,
     image_guidance: float | None = None,
     negative: str = "",
@@ -67,7 +69,8 @@ def create(
     allow_pickle
         Open a model of which there are only pickles (.bin); of safetensors there is no need.
     prompt
-        A caption, or an instruction such as "make it snow"; may be given several times.
+        A caption, in which "a red box, not a sphere" is kept away from spheres, or an instruction such as "make it
+        snow"; may be given several times.
     prompts
         A text file with a caption or instruction a line.
     image
@@ -92,16 +95,24 @@ def create(
     task
         Labels to write, several with commas (default: all that the model knows). With --prompt, labels these images.
     route
-        How the model perceives: readout, denoise, or both, whose disagreement is the doubt (default: as it learnt).
+        How the model perceives: readout, denoise, or both, whose disagreement is a doubt of its own (default: as
+        it learnt).
     ensemble
         Members of the denoise route; their spread is the doubt.
     consistency
         Doubt depth and normals where they contradict each other: where a surface leans another way than depth recedes,
         which needs no camera to be known. How steeply it leans is not judged.
+    exact
+        Keep metric depth as float32, not in whole millimetres.
     min_confidence
         Pixels less sure than this, 0 to 1, become invalid; pairs with less than 30 % valid pixels are dropped.
+        Labels of which nothing tells how sure they are stay as they are, which is said.
     balance
-        The share of images that a class may stand in: pairs of more frequent ones alone are thinned out (0: off).
+        The share of source images from which a semantic class counts as frequent (0: off). A created image is kept with
+        the chance of the rarest class in its own semantic label, sqrt(balance / f), f being the share of source images
+        (of up to 256) that show the class; 1 where f is below balance. So images of frequent classes alone are thinned
+        out. It is no quota: none are made instead, and what was created is not counted. The source needs semantic
+        labels with the model's classes.
     format
         shards, or a folder of pictures with truths beside them.
     shard_size
@@ -116,13 +127,15 @@ def create(
         Images of each caption, or edits of each photograph by each instruction.
     steps
         Denoising steps (default: 25; of edits the model's own).
+    eta
+        Fresh noise at each step of the sampler ddim, 0 (none) to 1 (as much as ddpm draws).
     guidance
         How strongly the words steer: 0 is not at all (one less than guidance_scale elsewhere; default: 2, of edits
         6.5).
     image_guidance
         How strongly an edit keeps to the photograph, likewise (default: 0.5).
     negative
-        Words to steer away from.
+        Words to steer away from where a caption does not say itself what to avoid.
     res
         Side in pixels (default: the model's own); of edits the longest side (default: the photograph's own).
     batch
@@ -138,6 +151,8 @@ def create(
         raise UsageError(f"--num {num} asks for no images; give 1 or more.")
     if image_guidance is not None and not image:
         raise UsageError("--image-guidance is about edits; name the photographs with --image, or leave it out.")
+    if eta and image:
+        raise UsageError("--eta is about created images, not edits; leave it out.")
     if data and image:
         raise UsageError("--data and --image were given; photographs are edited by --prompt, a data set is varied.")
     if not data and (noise_level or avoid or captions != "text"):
@@ -161,8 +176,8 @@ def create(
         tasks = () if task in ("", "all") else tuple(name.strip() for name in task.split(","))
         order = Order(
             model, device, precision, allow_pickle, data, split, tuple(words), num, per_image, noise_level, noise,
-            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, min_confidence, balance, steps, sampler,
-            guidance, negative, res, seed, batch,
+            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, exact, min_confidence, balance, steps,
+            sampler, eta, guidance, negative, res, seed, batch,
         )  # fmt: skip
         create_pairs(order, out, format, shard_size, (shard, num_shards), engine, workers)
         return
@@ -177,7 +192,7 @@ def create(
             log.info("%s", note)
         made, failed = edit_folder(opened, found.items, words, out, editing, num)
     else:
-        creation = Creation(**how, size=(res, res) if res else None, batch=batch)
+        creation = Creation(**how, size=(res, res) if res else None, batch=batch, eta=eta)
         # All captions once before any comes again, so that asking for more images later adds to the folder.
         made = create_folder(opened, words * num, out, creation)
     if there := len(written(out)):

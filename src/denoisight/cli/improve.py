@@ -21,6 +21,7 @@ def improve(
     noise_level: str = "0.5",
     noise: str = "gaussian",
     creation_steps: int = 25,
+    eta: float = 0.0,
     captions: str = "text",
     guidance: float | None = None,
     avoid: list[str] | None = None,
@@ -52,6 +53,8 @@ def improve(
         gaussian, inversion or multires.
     creation_steps
         Denoising steps of a created picture.
+    eta
+        Fresh noise at each of these steps, 0 (none) to 1.
     captions
         What the pictures are said to show: text (the data's own), labels, none, or a .csv or .jsonl FILE.
     guidance
@@ -98,6 +101,7 @@ def improve(
         guidance=guidance,
         avoid=tuple(avoid or ()),
         seed=begin.seed,
+        eta=eta,
     )
     adapt = adapt_creation(begin, adapt_time) if adapt_time else None
     plan = Plan(begin, improving, variation, adapt, rounds, captions, Filters(), time_limit, judge)

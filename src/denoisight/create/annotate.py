@@ -40,7 +40,8 @@ class Annotating:
     all), "denoise" (task by task), or "both", which are brought to agree; None takes for each task the first that the
     model learnt. steps: of the denoise route (None: the model's own). ensemble: members of the denoise route, where
     their kind can be merged. consistency: neither depth nor normals are surer than the two go together, as far as that
-    can be told without knowing the camera (`create.consistency`).
+    can be told without knowing the camera (`create.consistency`). exact: depth is stored as float32, also where it is
+    metric and else rounded to whole millimetres.
     """
 
     tasks: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Annotating:
     steps: int | None = None
     ensemble: int = 1
     consistency: bool = False
+    exact: bool = False
 
 
 def routes(model: Model, how: Annotating) -> dict[str, tuple[str, ...]]:
@@ -75,9 +77,9 @@ def annotate(
     """For each query a label of every task, at the image's size, on the CPU.
 
     Features are read under the condition that the heads were trained in, in evaluation mode and without gradients.
-    Confidence is 1 - uncertainty: of the head, of an ensemble's spread, or of how far the two routes differ; asked for,
-    of how far depth and normals contradict each other, where that is more. A query's text is what a task that needs
-    words is asked for. Raises `UsageError` where the model lacks a task or a route.
+    Confidence is 1 - the largest uncertainty that is known of a pixel: the head's, the ensemble's spread, how far the
+    two routes differ and, asked for, how far depth and normals contradict each other. A query's text is what a task
+    that needs words is asked for. Raises `UsageError` where the model lacks a task or a route.
     """
     chosen = routes(model, how)
     model.parts.modules().eval()
@@ -135,8 +137,10 @@ def _fitted(reading: Reading, size: tuple[int, int]) -> Reading:
 
 
 def _label(readings: Sequence[Reading]) -> Label:
+    """One of several answers, no surer than any of them is, nor than they agree."""
     merged = agree(stack([reading.annotation for reading in readings])) if len(readings) > 1 else readings[0]
-    return Label(merged.annotation, None if merged.uncertainty is None else 1 - merged.uncertainty.clamp(0, 1))
+    known = [each.uncertainty.clamp(0, 1) for each in (merged, *readings) if each.uncertainty is not None]
+    return Label(merged.annotation, 1 - torch.stack(known).amax(0) if known else None)
 
 
 def _doubted(labels: Mapping[str, Label]) -> dict[str, Label]:

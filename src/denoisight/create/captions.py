@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..annotations import Labels, Sample
-from ..errors import DataError
+from ..errors import DataError, UsageError
 
 
 class Caption(NamedTuple):
@@ -29,15 +30,18 @@ MOST = 4
 """So many classes are named."""
 
 
+def parsed(text: str) -> Caption:
+    """ "a red box, not a sphere, not a cone" is a red box, kept away from spheres and cones."""
+    shown, *avoid = (part.strip() for part in re.split(r",\s*not\s+", text))
+    return Caption(shown, tuple(filter(None, avoid)))
+
+
 def said(captions: Captions, sample: Sample) -> Caption:
     """The caption of a sample, taken apart."""
     caption = captions(sample)
     if isinstance(caption, Caption):
         return caption
-    if caption is None:
-        return Caption(None)
-    text, *avoid = (part.strip() for part in re.split(r",\s*not\s+", caption))
-    return Caption(text, tuple(filter(None, avoid)))
+    return Caption(None) if caption is None else parsed(caption)
 
 
 def own_text(sample: Sample) -> Caption:
@@ -71,8 +75,26 @@ def caption_source(spec: str | Path | Captions) -> Captions:
     """
     if callable(spec):
         return spec
-    known: dict[str, Captions] = {"text": own_text, "labels": from_labels, "none": no_words}
-    return known[str(spec)] if str(spec) in known else _FromFile(Path(spec))
+    return KNOWN[str(spec)] if str(spec) in KNOWN else _FromFile(Path(spec))
+
+
+KNOWN: Mapping[str, Captions] = {"text": own_text, "labels": from_labels, "none": no_words}
+
+
+def told_of(captions: Captions) -> str:
+    """What tells captions from others in the settings of what is made with them: a known name, a file's name and a hash
+    of what it says, a function's name. Raises `UsageError` for a function without a name."""
+    if isinstance(captions, _FromFile):
+        return f"{captions.path.name} ({captions.digest})"
+    if known := [name for name, function in KNOWN.items() if function is captions]:
+        return known[0]
+    name = str(getattr(captions, "__name__", ""))
+    if not name.isidentifier():
+        raise UsageError(
+            f"Captions came from {name or repr(captions)}, a function without a name to write down; define one with "
+            "def, and name it otherwise where it says otherwise."
+        )
+    return name
 
 
 class _FromFile:
@@ -83,8 +105,9 @@ class _FromFile:
     def __call__(self, sample: Sample) -> str | None:
         return self.captions.get(sample.key) or self.captions.get(Path(sample.key).name) or None
 
-    def __repr__(self) -> str:
-        return str(self.path)
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(self.captions, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> Mapping[str, str]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..annotations import Annotation, Boxes, Labels, Mask, Sample, resize_image
 from ..data.readers import Reader
-from ..errors import UsageError
+from ..errors import UsageError, shortlist
 from ..runtime import item_seed
 from .annotate import Label
 
@@ -29,9 +30,11 @@ class Filters:
 
     min_confidence: pixels less sure than this become invalid. min_valid: the share of pixels that must be valid in
     every label. min_distance: the least root mean square distance of colours, both shrunk to 16x16, to the source and
-    to the images made of the same source before. min_contrast: the least standard deviation of colours. max_saturated:
-    the largest share of wholly black or white pixels (1 is off). empty: keep labels that mark nothing. balance: the
-    share of images that a class may stand in; pairs of more frequent ones alone are kept by chance, see `accepted`.
+    to the images of the same shard that were kept before. min_contrast: the least standard deviation of colours.
+    max_saturated: the largest share of wholly black or white pixels (1 is off). empty: keep labels that mark nothing.
+    balance: the share of source images from which a semantic class counts as frequent; of created images that show
+    frequent classes alone some are dropped, by chance, see `accepted`. It is no quota: none are made instead, and the
+    classes of created images are not counted.
     """
 
     min_confidence: float = 0.0
@@ -70,21 +73,19 @@ def judge(
     image: Float[Tensor, "3 h w"],
     labels: Mapping[str, Label],
     source: Float[Tensor, "3 h2 w2"] | None,
-    siblings: Sequence[Float[Tensor, "3 _ _"]],
+    others: Sequence[Float[Tensor, "3 _ _"]],
     how: Filters,
     *,
     names: Mapping[str, str],
-    voted: bool = False,
 ) -> Judged:
     """The verdict on one created image: of the image itself, of its likeness to others, of its labels, in this order.
 
-    `names` tells which truth a task's label is; `voted` that unsureness is the disagreement of two routes.
+    `others` are images, or their `thumb`s, that it may not be a copy of. `names` tells which truth a task's label is.
     """
     sure = {task: None if c is None else round(float(c.mean()), 4) for task, (_, c) in labels.items()}
     masked = {task: _mask(label, how.min_confidence) for task, label in labels.items()}
     valid = {task: round(_valid(a), 4) for task, a in masked.items()}
     truths = {names[task]: annotation for task, annotation in masked.items()}
-    doubt = "disagreement" if voted else "low confidence"
 
     def judged(kind: Literal["keep", "mask", "drop"], reason: str = "") -> Judged:
         return Judged(Verdict(kind, reason), truths, sure, valid)
@@ -95,43 +96,60 @@ def judge(
         return judged("drop", "saturated")
     if source is not None and distance(image, source) < how.min_distance:
         return judged("drop", "near copy of its source")
-    if any(distance(image, other) < how.min_distance for other in siblings):
+    if others and how.min_distance and distance(image, *others) < how.min_distance:
         return judged("drop", "near copy of another")
     for task, annotation in masked.items():
         if valid[task] < how.min_valid:
-            return judged("drop", f"{doubt} in {task}")
-        if not how.empty and is_empty(annotation):
+            return judged("drop", f"low confidence in {task}")
+        if not how.empty and is_empty(annotation, names[task]):
             return judged("drop", f"nothing in {task}")
     lost = [task for task, label in labels.items() if valid[task] < round(_valid(label.annotation), 4)]
-    return judged("mask", f"{doubt} in {', '.join(lost)}") if lost else judged("keep")
+    return judged("mask", f"low confidence in {', '.join(lost)}") if lost else judged("keep")
 
 
-def distance(image: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h2 w2"]) -> float:
-    """The root mean square distance of colours in [0, 1], both shrunk to 16x16: what differs to the naked eye from
-    afar, whatever the model."""
-    small, beside = (resize_image(each.float(), THUMB_PX, THUMB_PX) for each in (image, other))
-    return float((small - beside).square().mean().sqrt())
+def thumb(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 _ _"]:
+    """An image as others are held against it; of a thumb itself."""
+    return resize_image(image.float(), THUMB_PX, THUMB_PX)
 
 
-def is_empty(annotation: Annotation) -> bool:
-    """Whether a label marks nothing: no box, no thing, nothing inside a mask."""
+def distance(image: Float[Tensor, "3 h w"], *others: Float[Tensor, "3 _ _"]) -> float:
+    """The root mean square distance of colours in [0, 1] to the nearest of others, all shrunk to 16x16: what differs
+    to the naked eye from afar, whatever the model."""
+    beside = torch.stack([thumb(other) for other in others])
+    return float((beside - thumb(image)).square().mean((1, 2, 3)).sqrt().min())
+
+
+def is_empty(annotation: Annotation, truth: str = "") -> bool:
+    """Whether a label marks nothing: no box, no thing, nothing inside a mask, of the truth "parts" the background
+    alone."""
     match annotation:
         case Boxes():
             return not bool(annotation.valid.any())
         case Mask():
             return not bool((annotation.inside & annotation.valid).any())
-        case Labels(classes=()):
+        case Labels() if not annotation.classes or truth == "parts":
             return not bool(((annotation.ids > 0) & annotation.valid).any())
     return False
 
 
-def class_frequencies(source: Reader) -> dict[str, float]:
+def class_frequencies(source: Reader, classes: Sequence[str]) -> dict[str, float]:
     """The share of pictures that each semantic class stands in, in up to 256 samples spread evenly over the source.
 
-    Raises `UsageError` for a source without classes.
+    `classes` are those that created images are labelled with. Raises `UsageError` where there are none, and where the
+    source does not know all of them: what it does not count would pass for rare.
     """
     if not source.classes:
         raise UsageError("The source names no classes, which --balance weighs; leave it out, or give semantic labels.")
+    if not classes:
+        raise UsageError(
+            "Created images get no semantic labels, whose classes --balance weighs; leave it out, or label them, too "
+            "(--task semantic, by a model that learnt it)."
+        )
+    if unknown := [name for name in classes if name not in source.classes]:
+        raise UsageError(
+            f"The model labels {shortlist(unknown)}, but the source knows {shortlist(source.classes)} alone, so "
+            "--balance cannot weigh them; leave it out, or take a model that learnt the source's classes."
+        )
     count = min(len(source), COUNTED)
     seen = [classes_in(source[i * len(source) // count]) for i in range(count)]
     return {name: sum(name in found for found in seen) / count for name in source.classes}
@@ -157,11 +175,15 @@ def accepted(sample: Sample, seed: int, frequencies: Mapping[str, float], balanc
     return item_seed(seed, "balance") / 2**63 < chance
 
 
+def maskable(label: Label) -> Float[Tensor, "h w"] | None:
+    """The confidence that a label's pixels can be masked by; None where nothing tells it, and of boxes, which have no
+    pixels."""
+    return None if isinstance(label.annotation, Boxes) else label.confidence
+
+
 def _mask(label: Label, least: float) -> Annotation:
-    annotation, confidence = label
-    if confidence is None or least == 0 or isinstance(annotation, Boxes):
-        return annotation
-    return annotation.without(confidence < least)
+    confidence = maskable(label)
+    return label.annotation if confidence is None or least == 0 else label.annotation.without(confidence < least)
 
 
 def _valid(annotation: Annotation) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +13,16 @@ import numpy as np
 from ..annotations import Sample
 from ..data.images import load, read_image, write_png
 from ..data.inputs import Input
-from ..data.paired import columns_of, drop_cut_off_line, facts_of, write_facts, write_pairs, written
+from ..data.paired import AND, columns_of, drop_cut_off_line, write_pairs, written
 from ..data.readers.layout import METADATA, read_metadata
 from ..errors import DataError, UsageError
 from ..predict.model import Model, as_query
 from ..render import Picture, contact_sheet, to_rgb
 from ..runtime import append_line
+from .captions import parsed
 from .edit import Editing, check, edit
 from .pairs import Maker
-from .shards import Slices, refuse_others, settings_of
+from .shards import Slices, describe, refuse_others, settings_of
 from .synthesize import Creation, stream
 
 SHEET_PX = 1400
@@ -43,17 +44,21 @@ class Edited(NamedTuple):
 def create_folder(model: Model, prompts: Sequence[str], folder: Path | str, how: Creation) -> int:
     """Write an image for each prompt to `folder/rgb/000001.png`, ..., going on where an earlier call stopped.
 
-    It is a folder of images with captions like any other (`metadata.jsonl`). Returns how many were made now.
+    It is a folder of images with captions like any other (`metadata.jsonl`); of "a red box, not a sphere" what is
+    avoided stands in the column "avoid". Returns how many were made now.
     Raises `UsageError` where the folder holds images of other prompts, settings or weights.
     """
     folder = Path(folder)
     keys = [f"{index:06d}" for index in range(1, len(prompts) + 1)]
-    _refuse_others(folder, "text", dict(zip(keys, prompts, strict=True)))
+    captions = dict(zip(keys, map(parsed, prompts), strict=True))
+    columns = {key: {"avoid": AND.join(avoid)} for key, (_, avoid) in captions.items() if avoid}
+    rows = {key: {"text": caption.text, **columns.get(key, {})} for key, caption in captions.items()}
+    _refuse_others(folder, _asked, {key: _asked(row) for key, row in rows.items()})
     done = written(folder)
     wanted = _wanted(keys, done)
     settings = {name: value for name, value in asdict(how).items() if name != "batch"}
     samples = stream(model, [prompts[i] for i in wanted], [keys[i] for i in wanted], how)
-    return write_pairs(samples, folder, source=_source("created by", model, settings)) - len(done)
+    return write_pairs(samples, folder, source=_source("created by", model, settings), columns=columns) - len(done)
 
 
 def edit_folder(
@@ -75,7 +80,7 @@ def edit_folder(
         for said in dict.fromkeys(instructions)
     ]
     sources = {order.key: str(order.image.path.resolve()) for order in orders}
-    _refuse_others(folder, "source", sources)
+    _refuse_others(folder, lambda row: row.get("source"), sources)
     done, failed = written(folder), dict[str, str]()
     wanted = [orders[i] for i in _wanted([order.key for order in orders], done)]
     columns = {key: {"source": path} for key, path in sources.items()}
@@ -101,14 +106,11 @@ def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dic
     columns: dict[str, dict[str, Any]] = {}
 
     def kept() -> Iterator[Sample]:
-        described = False
         for sources in map(slices.sources, range(len(slices))):
             if all(key in there or key in dropped for i in sources for key in maker.keys(i)):
                 continue
+            describe(maker, folder, settings)
             for made in maker.make(sources):
-                if made.sample.truths and not described:
-                    described = True
-                    write_facts(folder, facts_of(made.sample, False, settings))
                 if made.verdict.kind != "drop":
                     columns[made.sample.key] = columns_of(made.facts)
                     yield made.sample
@@ -116,7 +118,7 @@ def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dic
                     append_line(lost, {"key": made.sample.key, "reason": made.verdict.reason})
                     dropped[made.sample.key] = made.verdict.reason
 
-    write_pairs(kept(), folder, source=settings, columns=columns)
+    write_pairs(kept(), folder, exact=maker.annotating.exact, source=settings, columns=columns)
     return dropped
 
 
@@ -181,13 +183,18 @@ def _source(verb: str, model: Model, settings: Mapping[str, Any]) -> dict[str, A
     return {verb: model.name, "weights": model.weights_hash[:16], **settings}
 
 
-def _refuse_others(folder: Path, column: str, asked: Mapping[str, str]) -> None:
-    """Raises `UsageError` where an image that is there has something else in this column than is asked for."""
+def _asked(row: Mapping[str, Any]) -> str:
+    """What an image was created from."""
+    return ", not ".join(filter(None, (row.get("text"), row.get("avoid"))))
+
+
+def _refuse_others(folder: Path, of: Callable[[Mapping[str, Any]], str | None], asked: Mapping[str, str]) -> None:
+    """Raises `UsageError` where an image that is there is `of` something else than is asked for."""
     if (folder / METADATA).is_file():
         for row in read_metadata(folder / METADATA)[0]:
             wanted = asked.get(str(row.get("key")))
-            if wanted is not None and wanted != row.get(column):
+            if wanted is not None and wanted != of(row):
                 raise UsageError(
-                    f"{folder} holds an image of {row.get(column)!r} where one of {wanted!r} was asked for; "
+                    f"{folder} holds an image of {of(row)!r} where one of {wanted!r} was asked for; "
                     "choose another folder."
                 )

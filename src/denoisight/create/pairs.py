@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,15 +16,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..annotations import Query, Sample
+from ..data.open import outlines
 from ..data.readers import Reader
 from ..diffusion.samplers import SAMPLERS
 from ..errors import DataError, UsageError, pick
 from ..predict.model import Model
 from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
-from .captions import Captions, caption_source, said
-from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge
-from .synthesize import INVERSION, STRATEGIES, require_creation, synthesize
+from .captions import Captions, caption_source, parsed, said, told_of
+from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge, maskable, thumb
+from .synthesize import INVERSION, STRATEGIES, check_eta, require_creation, synthesize, with_eta
 
 LEVEL_STEP = 0.05
 """Drawn noise levels are multiples of this, so that images of one level share network passes."""
@@ -38,7 +40,7 @@ class Variation:
     the noise level. guidance: the weight of the words, away from what is avoided or from the empty prompt (None: 1 with
     something to avoid, else 0, as in the paper). avoid: what all images are kept away from, unless their captions say.
     seed: with an image's key it fixes all that is drawn. res: longest side in pixels, 0 for the image's own (None: the
-    model's). batch: images in one network pass.
+    model's). batch: images in one network pass. eta: of "ddim" alone, the share of fresh noise at each step in [0, 1].
     """
 
     per_image: int = 4
@@ -51,6 +53,7 @@ class Variation:
     seed: int = 0
     res: int | None = None
     batch: int = 16
+    eta: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("per_image", "steps", "batch"):
@@ -67,15 +70,12 @@ class Variation:
             raise UsageError(f"Between the noise levels {low:g} and {high:g} lies no multiple of {LEVEL_STEP:g}.")
         pick(dict.fromkeys(STRATEGIES), self.noise, "noise")
         pick(SAMPLERS, self.sampler, "sampler")
-        if (
-            self.noise == INVERSION
-            and self.per_image > 1
-            and low == high
-            and self.sampler in ("ddim", "euler", "dpmpp-2m")
-        ):
+        check_eta(self.eta, self.sampler)
+        drawn = self.eta > 0 or self.sampler not in ("ddim", "euler", "dpmpp-2m")
+        if self.noise == INVERSION and self.per_image > 1 and low == high and not drawn:
             raise UsageError(
-                "Inversion draws no noise, so the images made of one would be alike; "
-                "take 1 per image, a range of noise levels, or a sampler that draws noise (ddpm)."
+                "Inversion draws no noise, so the images made of one would be alike; take 1 per image, a range of "
+                "noise levels, an eta above 0, or a sampler that draws noise (ddpm)."
             )
 
     @property
@@ -90,7 +90,8 @@ class Variation:
 
 @dataclass(frozen=True)
 class Words:
-    """Captions alone as a source: samples of a size (height, width) without a picture."""
+    """Captions alone as a source: samples of a size (height, width) without a picture. "a red box, not a sphere" is a
+    red box, kept away from spheres."""
 
     captions: tuple[str, ...]
     size: tuple[int, int]
@@ -107,7 +108,8 @@ class Words:
         return len(self.captions)
 
     def __getitem__(self, i: int) -> Sample:
-        return Sample(Query(torch.zeros(3, *self.size), self.captions[i], f"{i + 1:06d}"))
+        text, avoid = parsed(self.captions[i])
+        return Sample(Query(torch.zeros(3, *self.size), text or "", f"{i + 1:06d}", avoid))
 
 
 class Made(NamedTuple):
@@ -158,29 +160,30 @@ class Maker:
         self.model, self.source = model, source
         self.variation, self.annotating, self.filters = variation, annotating, filters
         self.captions = caption_source(captions)
-        self.said_by = captions if isinstance(captions, str) else getattr(captions, "__name__", "function")
+        self.said_by = str(getattr(captions, "__name__", captions))
         self.tasks = {name: model.task(name)[0] for name in routes(model, annotating)}
         if asked := [name for name, task in self.tasks.items() if "{text}" in task.prompt]:
             raise UsageError(f"{asked[0]!r} answers to words of its own, which created images have not; leave it out.")
         if isinstance(source, Words) and (variation.noise_level != (1.0, 1.0) or variation.noise == INVERSION):
             raise UsageError("Only images can be noised in part; give --data, or leave the noise level at 1.")
-        self.frequencies = class_frequencies(source) if filters.balance else {}
-        if filters.min_confidence and not self._can_doubt():
-            raise UsageError(
-                "Nothing tells how sure these labels are, which --min-confidence asks for; "
-                "take --route both, an --ensemble of 2 or more, or --consistency of depth and normals."
-            )
+        classes = self.tasks["semantic"].classes if "semantic" in self.tasks else ()
+        self.frequencies = class_frequencies(source, classes) if filters.balance else {}
+        if filters.min_confidence:
+            self._check_doubts()
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All that the pairs' bytes hang on, but for the versions of libraries."""
+        """All that the pairs' bytes hang on, but for the versions of libraries; of the source's pictures only their
+        sizes in bytes, since none is read beforehand.
+
+        Raises `UsageError` for captions by a function without a name.
+        """
         like = next(self.model.parts.backbone.parameters())
-        keys = hashlib.sha256("\n".join(self.source.keys).encode()).hexdigest()[:16]
         told = {
             "model": self.model.name,
             "weights": self.model.weights_hash[:16],
-            "data": {"reader": self.source.name, "samples": len(self.source), "keys": keys},
-            "captions": self.said_by,
+            "data": {"reader": self.source.name, "samples": len(self.source), "hash": _hash_of(self.source)},
+            "captions": told_of(self.captions),
             "variation": asdict(self.variation),
             "annotating": asdict(self.annotating),
             "filters": asdict(self.filters),
@@ -190,10 +193,25 @@ class Maker:
         }
         return json.loads(json.dumps(told))
 
+    @cached_property
+    def blank(self) -> dict[str, Label]:
+        """The labels of a blank picture, found in a single step: of which kinds labels are, and which come with a
+        confidence."""
+        side = self.model.parts.config.resolution
+        quick = replace(self.annotating, steps=1, ensemble=min(self.annotating.ensemble, 2))
+        return annotate(self.model, [Query(torch.zeros(3, side, side), key="blank")], quick)[0]
+
+    @property
+    def example(self) -> Sample:
+        """That picture with its labels."""
+        truths = {self.tasks[name].truth: label.annotation for name, label in self.blank.items()}
+        return Sample(Query(torch.zeros(3, *next(iter(truths.values())).size), key="blank"), truths)
+
     def make(self, sources: Sequence[int]) -> Iterator[Made]:
         """What becomes of the images made of these samples, `per_image` of each, in their order.
 
-        Batches are cut among these alone, so the same sources give the same bits. Raises `DataError` for a source that
+        Batches are cut, and copies of each other looked for, among these alone, so the same sources give the same bits.
+        Raises `DataError` for a source that
         cannot be read, `UsageError` for a caption that is too long.
         """
         items = [item for index in sources for item in self._items(index)]
@@ -201,17 +219,17 @@ class Maker:
         self.model.parts.backbone.text.check([words for item in wanted for words in (item.text, *item.avoid)])
         images = self._images(wanted)
         labels = self._labels(wanted, images)
-        kept: dict[str, list[Tensor]] = defaultdict(list)
+        kept: list[Tensor] = []
         for item in items:
             if item.key not in images:
                 yield Made(
                     item.number, self._sample(item, torch.zeros(3, *item.size), {}), NO_CAPTION, self._facts(item)
                 )
                 continue
-            image, siblings = images[item.key], kept[item.source_key]
-            judged = self._judge(item, image, labels[item.key], siblings)
+            image = images[item.key]
+            judged = self._judge(item, image, labels[item.key], kept)
             if judged.verdict.kind != "drop":
-                siblings.append(image)
+                kept.append(thumb(image))
             made = self._sample(item, image, judged.truths)
             yield Made(item.number, made, judged.verdict, self._facts(item, judged))
 
@@ -251,6 +269,7 @@ class Maker:
                 size=group[0].size,
                 noise_level=group[0].level,
                 noise=how.noise,
+                **with_eta(how.eta),
                 **walking,
             ).cpu()
             made |= {item.key: (image * 255).round() / 255 for item, image in zip(group, images, strict=True)}
@@ -261,10 +280,9 @@ class Maker:
         found = annotate(self.model, queries, self.annotating, self.variation.seed, self.variation.batch)
         return {item.key: labels for item, labels in zip(items, found, strict=True)}
 
-    def _judge(self, item: _Item, image: Tensor, labels: Mapping[str, Label], siblings: Sequence[Tensor]) -> Judged:
+    def _judge(self, item: _Item, image: Tensor, labels: Mapping[str, Label], others: Sequence[Tensor]) -> Judged:
         names = {name: task.truth for name, task in self.tasks.items()}
-        voted = self.annotating.route == "both"
-        judged = judge(image, labels, item.source, siblings, self.filters, names=names, voted=voted)
+        judged = judge(image, labels, item.source, others, self.filters, names=names)
         if judged.verdict.kind != "drop" and self.filters.balance:
             sample = self._sample(item, image, judged.truths)
             if not accepted(sample, item.seed, self.frequencies, self.filters.balance):
@@ -285,6 +303,7 @@ class Maker:
             "noise": how.noise,
             "steps": how.steps,
             "sampler": how.sampler,
+            "eta": how.eta,
             "seed": item.seed,
             "guidance": item.guidance,
             "avoid": list(item.avoid),
@@ -299,13 +318,28 @@ class Maker:
             facts |= {"confidence": judged.confidence, "valid": judged.valid}
         return facts
 
-    def _can_doubt(self) -> bool:
-        chosen = routes(self.model, self.annotating)
-        reads = any("readout" in ways for ways in chosen.values())
-        return reads or self.annotating.ensemble > 1 or self.annotating.consistency
+    def _check_doubts(self) -> None:
+        """Says of which labels nothing tells how sure they are; raises `UsageError` where that is all."""
+        sure = [name for name, label in self.blank.items() if maskable(label) is None]
+        what = f"Nothing tells how sure labels of {' and '.join(sure)} are, which --min-confidence asks for"
+        if len(sure) == len(self.blank):
+            raise UsageError(
+                f"{what}; take --route both, an --ensemble of 2 or more where the model denoises, or --consistency of "
+                "depth and normals."
+            )
+        if sure:
+            log.warning("%s: they are kept as they are. Others are masked by their own confidence.", what)
 
+
+log = logging.getLogger(__name__)
 
 NO_CAPTION = Verdict("drop", "no caption")
+
+
+def _hash_of(source: Reader) -> str:
+    """Of what is known of its samples before they are read."""
+    lines = source.captions if isinstance(source, Words) else outlines(source)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _grouped(items: Sequence[_Item], batch: int) -> Iterator[list[_Item]]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..annotations import Sample
 from ..data.info import read_json
-from ..data.paired import facts_of, write_facts
+from ..data.paired import facts_of, refuse_unknown, write_facts
 from ..data.shards import ShardLine, finished, hash_of, pair_members, write_shard
 from ..errors import UsageError
-from ..runtime import versions
+from ..runtime import mend, versions
 from .pairs import Maker
 
 
@@ -67,21 +66,26 @@ def write_shards(maker: Maker, folder: Path | str, slices: Slices, shards: Seque
         yield line or _make_shard(maker, folder, slices, shard, settings)
 
 
+def describe(maker: Maker, folder: Path, settings: dict[str, Any]) -> None:
+    """Write what the numbers mean and all settings, before anything else is in the folder: what is made first may be
+    without labels, and the folder would not be known for ours."""
+    for name in ("dataset_info", "classes"):
+        mend(folder, f".{name}.*")
+    write_facts(folder, facts_of(maker.example, maker.annotating.exact, settings))
+
+
 def _make_shard(maker: Maker, folder: Path, slices: Slices, shard: int, settings: dict[str, Any]) -> ShardLine:
+    describe(maker, folder, settings)
     archive, sources = archive_path(folder, shard), slices.sources(shard)
-    facts: list[Sample] = []
     counts, dropped = Counter[str](), dict[str, str]()
 
     def kept() -> Iterator[list[tuple[str, bytes]]]:
         for made in maker.make(sources):
-            if made.sample.truths and not facts:
-                facts.append(made.sample)
-                write_facts(folder, facts_of(made.sample, False, settings))
             counts[made.verdict.kind] += 1
             if made.verdict.kind == "drop":
                 dropped[made.sample.key] = made.verdict.reason
             else:
-                yield pair_members(archive, made.number, made.sample, made.facts)
+                yield pair_members(archive, made.number, made.sample, made.facts, maker.annotating.exact)
 
     def line(num_bytes: int, digest: str) -> ShardLine:
         return ShardLine(
@@ -102,10 +106,9 @@ def _make_shard(maker: Maker, folder: Path, slices: Slices, shard: int, settings
 
 def refuse_others(folder: Path, settings: dict[str, Any]) -> None:
     """Raises `UsageError` where the folder holds what was made otherwise, naming what differs, or what is not ours."""
+    refuse_unknown(folder)
     path = folder / "dataset_info.json"
     if not path.is_file():
-        if folder.is_dir() and any(not each.name.startswith(".") for each in folder.iterdir()):
-            raise UsageError(f"{folder} holds files that are not ours; choose an empty folder.")
         return
     there, asked = _flat(read_json(path).get("source", {})), _flat(settings)
     if differing := [name for name in asked | there if there.get(name) != asked.get(name)]:

@@ -20,6 +20,7 @@ from ..errors import UsageError, pick
 from ..models.backbone import Backbone, Condition
 from ..predict.model import Model
 from ..runtime import item_seed
+from .captions import parsed
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,11 @@ class Creation:
     """How images are created.
 
     steps: denoising steps. sampler: a name of `SAMPLERS`. guidance: the weight of classifier-free guidance, 0 for
-    none (diffusers' `guidance_scale` is one more), away from the words `negative`. seed: with an image's key it
+    none (diffusers' `guidance_scale` is one more), away from the words `negative`, unless a prompt says itself what
+    to avoid. seed: with an image's key it
     fixes the noise, whatever the batch. size: (height, width) in pixels, rounded to what the model takes (None:
-    a square of the model's own resolution). batch: images in one network pass.
+    a square of the model's own resolution). batch: images in one network pass. eta: of "ddim" alone, the share of
+    fresh noise at each step in [0, 1], from none to what ddpm draws.
     """
 
     steps: int = 25
@@ -41,6 +44,7 @@ class Creation:
     seed: int = 0
     size: tuple[int, int] | None = None
     batch: int = 16
+    eta: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch"):
@@ -48,11 +52,25 @@ class Creation:
                 raise UsageError(f"{name} is {getattr(self, name)}, but must be at least 1.")
         if self.guidance < 0:
             raise UsageError(f"guidance is {self.guidance}; give 0 for none, or more.")
+        check_eta(self.eta, self.sampler)
 
 
 INVERSION = "inversion"
 STRATEGIES = (*NOISES, INVERSION)
 """How an image gets its noise: drawn from `NOISES`, or found by walking the sampler backwards from the image."""
+
+
+def check_eta(eta: float, sampler: str) -> None:
+    """Raises `UsageError` for a share of fresh noise out of range, or above 0 where the sampler has no choice."""
+    if not 0 <= eta <= 1:
+        raise UsageError(f"eta is {eta}; give a share of fresh noise from 0 to 1.")
+    if eta and sampler != "ddim":
+        raise UsageError(f"eta {eta} is of the sampler ddim, not of {sampler!r}; take ddim, or leave eta out.")
+
+
+def with_eta(eta: float) -> dict[str, float]:
+    """What a sampler is told of it: nothing where it is 0, since only DDIM takes it."""
+    return {"eta": eta} if eta else {}
 
 
 @torch.no_grad()
@@ -80,8 +98,8 @@ def synthesize(
     `noise` is one of `STRATEGIES`; "inversion" takes as many passes again, and without guidance, other words or fresh
     noise it leads back to the image. `guidance` is a weight for all, or one for each. `avoid` holds for each image what
     it is steered away from, in the place of `negative`; several share the guidance.
-    Sides must fit the backbone; `walking` goes to the sampler (compat). Raises `UsageError` for a noise level or an
-    inversion without images, and for levels out of range.
+    Sides must fit the backbone; `walking` goes to the sampler (compat, eta). Raises `UsageError` for a noise level or
+    an inversion without images, and for levels out of range.
     """
     pick({name: name for name in STRATEGIES}, noise, "noise")
     if images is None and (noise_level != 1 or noise == INVERSION):
@@ -96,7 +114,7 @@ def synthesize(
     else:
         clean = latents.encode(images.to(like) * 2 - 1)
         # Part of a walk starts at its own level, on no stock grid.
-        walking = {"start": noise_level}
+        walking = {name: value for name, value in walking.items() if name != "compat"} | {"start": noise_level}
         if noise == INVERSION:
             x = invert(backbone.denoise, clean, cond, backbone.schedule, steps, start=noise_level, spacing=spacing)
         else:
@@ -146,10 +164,14 @@ def create_images(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     batch: int = 16,
+    eta: float = 0.0,
 ) -> list[Sample]:
-    """One sample for each prompt, with the image and the prompt as its text; `Creation` says what the keywords mean."""
+    """One sample for each prompt, with the image and the prompt as its text; `Creation` says what the keywords mean.
+
+    "a red box, not a sphere" is kept away from spheres; its text is "a red box".
+    """
     keys = [f"{index:06d}" for index in range(1, len(prompts) + 1)]
-    return list(stream(model, prompts, keys, Creation(steps, sampler, guidance, negative, seed, size, batch)))
+    return list(stream(model, prompts, keys, Creation(steps, sampler, guidance, negative, seed, size, batch, eta)))
 
 
 def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creation = Creation()) -> Iterator[Sample]:
@@ -159,23 +181,27 @@ def stream(model: Model, prompts: Sequence[str], keys: Sequence[str], how: Creat
     """
     backbone, side = model.parts.backbone, model.parts.config.resolution
     require_creation(model)
-    backbone.text.check([*prompts, how.negative])
+    captions = [parsed(prompt) for prompt in prompts]
+    backbone.text.check([*(words for text, avoid in captions for words in (text or "", *avoid)), how.negative])
     size = backbone.fitting_size(*(how.size or (side, side)))
     for first in range(0, len(prompts), how.batch):
         chosen = slice(first, first + how.batch)
+        texts = [caption.text or "" for caption in captions[chosen]]
         made = synthesize(
             backbone,
-            prompts[chosen],
+            texts,
             [item_seed(how.seed, key) for key in keys[chosen]],
             steps=how.steps,
             sampler=how.sampler,
             guidance=how.guidance,
             negative=how.negative,
+            avoid=[caption.avoid for caption in captions[chosen]],
             size=size,
+            **with_eta(how.eta),
             **model.parts.config.walk(how.sampler),
         ).cpu()
-        for image, prompt, key in zip(made, prompts[chosen], keys[chosen], strict=True):
-            yield Sample(Query(image, prompt, key))
+        for image, text, key in zip(made, texts, keys[chosen], strict=True):
+            yield Sample(Query(image, text, key))
 
 
 def require_creation(model: Model) -> None:

@@ -48,6 +48,13 @@ def as_file(path: Path | str | Member) -> FilePath:
     return Path(path) if isinstance(path, str) else path
 
 
+def num_bytes(path: FilePath) -> int:
+    """Of a file, without reading it; 0 where it is missing."""
+    if isinstance(path, Member):
+        return path.num_bytes
+    return path.stat().st_size if path.is_file() else 0
+
+
 def members(archive: Path) -> list[Member]:
     """The files of an archive in their order, from its headers alone.
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from ..annotations import Sample
 from ..errors import DataError, UsageError, pick, shortlist
+from .archive import num_bytes
 from .readers import READERS, Reader
-from .readers.folder import read_pictures
+from .readers.coco import CocoReader
+from .readers.folder import FolderReader, read_pictures
 from .readers.layout import Item
 from .readers.splits import indices
 from .scenes import CLASSES, Scenes
@@ -155,6 +157,20 @@ def subset(reader: Reader, chosen: int | Sequence[int]) -> Reader:
     keys = reader.keys
     ranked = sorted(range(len(keys)), key=lambda i: hashlib.blake2b(keys[i].encode()).digest())
     return Part(reader, tuple(sorted(ranked[:chosen])))
+
+
+def outlines(reader: Reader) -> list[str]:
+    """What can be told of each sample without reading it: its key; of files also the caption and the picture's size in
+    bytes."""
+    match reader:
+        case Part():
+            whole = outlines(reader.whole)
+            return [whole[i] for i in reader.indices]
+        case FolderReader() | CocoReader():
+            items = [entry if isinstance(entry, Item) else entry[0] for entry in reader.items]
+            told = zip(reader.keys, items, strict=True)
+            return [f"{key}\0{item.text}\0{num_bytes(item.image)}" for key, item in told]
+    return list(reader.keys)
 
 
 def _count(text: str) -> int:

@@ -29,6 +29,9 @@ from .readers.layout import METADATA
 
 log = logging.getLogger(__name__)
 
+AND = "; "
+"""Between several values in one column."""
+
 
 def write_pairs(
     samples: Iterable[Sample],
@@ -107,10 +110,16 @@ def facts_of(sample: Sample, exact: bool, source: Mapping[str, Any]) -> dict[str
     return {"dataset_info.json": info, **({"classes.json": classes} if classes else {})}
 
 
-def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    described = (folder / "dataset_info.json").is_file()
-    if not described and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+def refuse_unknown(folder: Path) -> None:
+    """Raises `UsageError` where a folder holds files, but nothing that says what they are."""
+    # In this order, since another process may begin in between.
+    holds = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+    if holds and not (folder / "dataset_info.json").is_file():
         raise UsageError(f"{folder} holds files that are not ours; choose an empty folder.")
+
+
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    refuse_unknown(folder)
     for name, content in facts.items():
         path = folder / name
         if path.is_file() and read_json(path) != json.loads(json.dumps(content)):
@@ -120,7 +129,7 @@ def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 
 def columns_of(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Provenance in single values, as columns of `metadata.jsonl` are."""
-    single = {name: "; ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
+    single = {name: AND.join(value) if isinstance(value, list) else value for name, value in facts.items()}
     return {name: value for name, value in single.items() if not isinstance(value, dict)}
 
 

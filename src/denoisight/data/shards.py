@@ -25,7 +25,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..annotations import Sample
-from ..errors import DataError
 from ..runtime import mend, whole_file, write_json, write_text
 from .archive import sha256_of, write_archive
 from .files import write_annotation
@@ -119,19 +118,23 @@ def pair_members(
 
 
 def read_line(archive: Path) -> ShardLine | None:
-    """The line beside an archive; None where it is not finished."""
+    """The line beside an archive; None where it is not finished, or the line is damaged, which is said."""
     path = line_path(archive)
-    return _parse(path, path.read_text(encoding="utf-8")) if path.is_file() else None
+    return _parse(path, path.read_bytes()) if path.is_file() else None
 
 
 def read_lines(folder: Path) -> list[ShardLine]:
-    """The lines of all finished shards, in the order of their names: those beside them, else those of the manifest."""
-    found = {}
-    if (folder / MANIFEST).is_file():
-        listed = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
-        found = {line.name: line for line in (_parse(folder / MANIFEST, text) for text in listed if text.strip())}
-    beside = [read_line(path) for path in sorted(folder.glob("*.tar"))]
-    found |= {line.name: line for line in beside if line}
+    """The lines of all finished shards, in the order of their names: those beside them, else those of the manifest.
+
+    A damaged line is none, which is said.
+    """
+    manifest = folder / MANIFEST
+    listed = manifest.read_bytes().splitlines() if manifest.is_file() else []
+    lines = [
+        *(_parse(manifest, text) for text in listed if text.strip()),
+        *(read_line(path) for path in sorted(folder.glob("*.tar"))),
+    ]
+    found = {line.name: line for line in lines if line}
     return [found[name] for name in sorted(found)]
 
 
@@ -150,9 +153,10 @@ def reasons(lines: Sequence[ShardLine]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _parse(path: Path, text: str) -> ShardLine:
+def _parse(path: Path, text: bytes) -> ShardLine | None:
     try:
-        content: Any = json.loads(text)
-        return ShardLine.model_validate(content)
-    except (ValueError, ValidationError) as error:
-        raise DataError(f"{path} holds no line of a shard ({str(error).splitlines()[0]}); remove it.") from error
+        return ShardLine.model_validate_json(text)
+    except ValidationError as error:
+        # What made the shard makes it again; whoever reads must not take it for whole.
+        log.warning("%s holds a damaged line (%s): its shard counts as not finished.", path, error.errors()[0]["msg"])
+        return None

@@ -51,10 +51,12 @@ class Order:
     route: Ways | None = None
     ensemble: int = 1
     consistency: bool = False
+    exact: bool = False
     min_confidence: float = 0.0
     balance: float = 0.0
     steps: int | None = None
     sampler: str = "ddim"
+    eta: float = 0.0
     guidance: float | None = None
     negative: str = ""
     res: int | None = None
@@ -74,9 +76,9 @@ class Order:
         avoid = (*self.avoid, *filter(None, [self.negative]))
         variation = Variation(
             self.per_image if self.data else self.num, level, self.noise, self.steps or 25, self.sampler, guidance,
-            avoid, self.seed, self.res, self.batch,
+            avoid, self.seed, self.res, self.batch, self.eta,
         )  # fmt: skip
-        annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency)
+        annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency, self.exact)
         filters = Filters(min_confidence=self.min_confidence, balance=self.balance)
         return Maker(model, self.source(model), variation, annotating, filters, self.captions)
 
@@ -113,7 +115,11 @@ def create_pairs(
         else:
             make_locally(maker, out, shard_size, *share)
         lines = read_lines(out)
-        _tell(out, sum(line.pairs for line in lines), reasons(lines))
+        pairs = sum(line.pairs for line in lines)
+        if not pairs and len(lines) < len(Slices.of(maker, shard_size)):
+            log.info("%s holds no labelled images yet; other workers' shards are not finished.", out)
+            return
+        _tell(out, pairs, reasons(lines))
     log.info("%s", write_pairs_sheet(out, maker.source))
 
 

@@ -127,7 +127,14 @@ def _check(plan: Plan) -> None:
     parts = starting_parts(plan.warm_up, plan.source())
     if plan.adapt:
         parts = parts.with_config(creates=True)
-    check_captions(plan.maker(Model(parts)))
+    maker = plan.maker(Model(parts))
+    check_captions(maker)
+    confidence = plan.improving.self_teaching.confidence
+    if confidence and not any(label.confidence is not None for label in maker.blank.values()):
+        raise UsageError(
+            f"Nothing tells how sure answers about {', '.join(maker.tasks)} are, which --min-confidence {confidence:g} "
+            "asks for; leave it out, or learn tasks that can be doubted (normals, semantic) by --route readout."
+        )
 
 
 def _claim(out: Path, plan: Plan, overwrite: bool) -> None:

@@ -55,6 +55,14 @@ def test_more_images_are_added_to_those_there(run, tmp_path):
     assert (tmp_path / "out" / "rgb" / "000001.png").read_bytes() == one
 
 
+def test_a_caption_says_what_to_avoid(run, tmp_path):
+    run("--prompt", "a red box, not a sphere, not a cone", "--prompt", "a dome", "--res", "16")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
+    assert [(row["text"], row.get("avoid")) for row in rows] == [("a red box", "a sphere; a cone"), ("a dome", None)]
+    run("--prompt", "a red box, not a sphere, not a cone", "--prompt", "a dome", "--res", "16")
+    assert "a red box, not a sphere; a cone' where one of 'a red box'" in run("--prompt", "a red box", code=2)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -74,6 +82,9 @@ def test_more_images_are_added_to_those_there(run, tmp_path):
         (["--prompts", "nowhere.txt"], 3, "nowhere.txt"),
         (["--prompt", "a red box", "--sampler", "dmpp"], 2, "dpmpp-2m"),
         (["--prompt", "a red box", "--guidance", "-1"], 2, "guidance"),
+        (["--prompt", "a red box", "--eta", "2"], 2, "eta is 2"),
+        (["--data", "scenes:2", "--eta", "0.5", "--sampler", "ddpm"], 2, "take ddim"),
+        (["--image", "photo.jpg", "--prompt", "make it snow", "--eta", "0.5"], 2, "not edits"),
         (["--prompt", "box " * 200], 2, "words"),
     ],
 )
@@ -101,6 +112,17 @@ VARY = [
 ]
 
 
+def test_a_worker_without_captions_is_no_failure(run, tmp_path, caplog):
+    caplog.set_level("INFO")
+    reader = open_data("scenes:2", size=(32, 32))
+    (tmp_path / "c.csv").write_text(f"{reader.keys[0]},a red box\n")
+    words = [*VARY, "--captions", tmp_path / "c.csv", "--num-shards", "2"]
+    run(*words, "--shard", "1")
+    assert "no labelled images yet" in caplog.text
+    run(*words, "--shard", "0")
+    assert "holds 2 labelled images; 2 were dropped: 2 no caption" in caplog.text
+
+
 def test_a_data_set_is_varied_and_labelled(run, tmp_path, caplog):
     caplog.set_level("INFO")
     run(*VARY)
@@ -118,6 +140,12 @@ def test_depth_and_normals_may_be_held_against_each_other(run, tmp_path):
     told = provenance(tmp_path / "out").values()
     assert all(pair["consistency"] and pair["confidence"]["depth"] < 1 for pair in told)
     assert "annotating.consistency True, not False" in run(*VARY, code=2)
+
+
+def test_fresh_noise_is_told_of(run, tmp_path):
+    run(*VARY, "--eta", "0.5")
+    assert {pair["eta"] for pair in provenance(tmp_path / "out").values()} == {0.5}
+    assert "variation.eta 0.5, not 0.0" in run(*VARY, code=2)
 
 
 def test_pairs_may_be_a_folder(run, tmp_path):

@@ -61,9 +61,19 @@ def test_where_routes_differ_they_are_unsure(tiny_model):
         one, other = read[0][name].annotation, denoised[0][name].annotation
         merged = agree(stack([one, other]))
         same(both[0][name].annotation, merged.annotation)
-        torch.testing.assert_close(both[0][name].confidence, 1 - merged.uncertainty, rtol=0, atol=2e-5)
+        apart = 1 - merged.uncertainty
+        own = read[0][name].confidence
+        least = apart if own is None else torch.minimum(apart, own)
+        torch.testing.assert_close(both[0][name].confidence, least, rtol=0, atol=2e-5)
         assert both[0][name].confidence.min() < 0.99  # random weights hardly agree
+        assert own is None or (least < apart).any()
     assert isinstance(both[0]["depth"].annotation, Depth)
+
+
+def test_by_both_routes_an_ensemble_is_no_surer_than_its_spread(tiny_model):
+    alone, both = (annotate(tiny_model, QUERIES[:1], Annotating(MERGED, r, ensemble=3)) for r in ("denoise", "both"))
+    for name in MERGED:
+        assert (both[0][name].confidence <= alone[0][name].confidence + 2e-5).all()
 
 
 def test_an_ensemble_tells_how_sure_it_is_where_it_can_be_merged(denoises_only):

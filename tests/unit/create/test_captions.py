@@ -1,11 +1,12 @@
 import json
+from functools import partial
 
 import pytest
 import torch
 
 from denoisight.annotations import IGNORE, Labels, Query, Sample
-from denoisight.create.captions import Caption, caption_source, said
-from denoisight.errors import DataError
+from denoisight.create.captions import Caption, caption_source, said, told_of
+from denoisight.errors import DataError, UsageError
 
 
 def sample(ids=(), text="", key="clip/000001", classes=("Sky", "Road", "Car", "Sign")):
@@ -57,6 +58,24 @@ def test_nothing_may_be_said_on_purpose():
 
 def test_any_function_may_speak():
     assert ask(lambda of: f"picture {of.key}, not dark", sample(key="7")) == Caption("picture 7", ("dark",))
+
+
+def test_captions_are_told_from_others_by_what_they_say(tmp_path):
+    def first(of):
+        return "a dome"
+
+    told = []
+    for text in ("a red box", "a blue ball"):
+        (tmp_path / "c.csv").write_text(f"a,{text}\n")
+        told.append(told_of(caption_source(tmp_path / "c.csv")))
+    assert told[0] != told[1] and all(each.startswith("c.csv (") for each in told)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "c.csv").write_text(" a , a blue ball\n\n")
+    assert told_of(caption_source(tmp_path / "d" / "c.csv")) == told[1]
+    assert [told_of(caption_source(each)) for each in ("text", "labels", first)] == ["text", "labels", "first"]
+    for nameless in (lambda of: "a dome", partial(first)):
+        with pytest.raises(UsageError, match="without a name"):
+            told_of(nameless)
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "no captions at"), ('{"text": "a"}', "KeyError"), ("[", "JSON")])

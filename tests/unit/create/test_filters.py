@@ -5,13 +5,14 @@ import torch
 
 from denoisight.annotations import IGNORE, Boxes, Depth, Labels, Mask, Normals, Query, Sample, box_instances
 from denoisight.create.annotate import Label
-from denoisight.create.filters import Filters, Verdict, accepted, class_frequencies, distance, is_empty, judge
+from denoisight.create.filters import Filters, Verdict, accepted, class_frequencies, distance, is_empty, judge, thumb
 from denoisight.data.open import open_data
 from denoisight.errors import UsageError
 
 SIZE = (32, 32)
 NONE = torch.zeros(SIZE, dtype=torch.int64)
-NAMES = {"depth": "depth", "normals": "normals", "semantic": "semantic", "saliency": "saliency", "detection": "boxes"}
+NAMES = {"depth": "depth", "normals": "normals", "semantic": "semantic", "saliency": "saliency", "detection": "boxes",
+         "parts": "parts"}  # fmt: skip
 
 
 def draw(seed=0):
@@ -34,14 +35,14 @@ def depth(confidence=None):
     return {"depth": Label(Depth.of(torch.ones(SIZE)), confidence)}
 
 
-def verdict(labels=None, image=None, source=None, siblings=(), voted=False, **how):
+def verdict(labels=None, image=None, source=None, others=(), **how):
     image = draw() if image is None else image
     labels = depth() if labels is None else labels
-    return judge(image, labels, source, siblings, Filters(**how), names=NAMES, voted=voted)
+    return judge(image, labels, source, others, Filters(**how), names=NAMES)
 
 
 def test_a_good_pair_is_kept():
-    assert verdict(source=draw(1), siblings=[draw(2)]).verdict == Verdict("keep")
+    assert verdict(source=draw(1), others=[draw(2)]).verdict == Verdict("keep")
 
 
 def test_unsure_pixels_become_invalid_in_every_kind():
@@ -60,11 +61,10 @@ def test_unsure_pixels_become_invalid_in_every_kind():
     assert judged.valid["depth"] == 0.5 and judged.confidence["depth"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("voted", "reason"), [(False, "low confidence in depth"), (True, "disagreement in depth")])
-def test_a_pair_with_too_few_sure_pixels_is_dropped(voted, reason):
-    assert verdict(depth(sure(0.25)), min_confidence=0.5, voted=voted).verdict == Verdict("drop", reason)
-    assert verdict(depth(sure(0.25)), min_confidence=0.5, min_valid=0.2, voted=voted).verdict.kind == "mask"
-    assert verdict(depth(sure(0.25)), voted=voted).verdict.kind == "keep"
+def test_a_pair_with_too_few_sure_pixels_is_dropped():
+    assert verdict(depth(sure(0.25)), min_confidence=0.5).verdict == Verdict("drop", "low confidence in depth")
+    assert verdict(depth(sure(0.25)), min_confidence=0.5, min_valid=0.2).verdict.kind == "mask"
+    assert verdict(depth(sure(0.25))).verdict.kind == "keep"
 
 
 def test_what_cannot_be_doubted_is_not():
@@ -79,12 +79,16 @@ def test_a_near_copy_of_the_source_is_dropped_at_any_size():
     assert verdict(source=larger).verdict == Verdict("drop", "near copy of its source")
 
 
-def test_and_so_is_one_of_an_image_of_the_same_source():
-    assert verdict(siblings=[draw(3), draw()]).verdict == Verdict("drop", "near copy of another")
+def test_and_so_is_one_of_an_image_that_was_kept_before():
+    for others in ([draw(3), draw()], [thumb(draw(3)), thumb(draw())]):
+        assert verdict(others=others).verdict == Verdict("drop", "near copy of another")
+        assert verdict(others=others, min_distance=0).verdict.kind == "keep"
 
 
 def test_the_distance_is_that_of_colours():
-    assert distance(torch.zeros(3, 8, 8), torch.full((3, 40, 20), 0.25)) == pytest.approx(0.25)
+    grey = torch.full((3, 40, 20), 0.25)
+    assert distance(torch.zeros(3, 8, 8), grey) == pytest.approx(0.25)
+    assert distance(torch.zeros(3, 8, 8), 2 * grey, grey, 3 * grey) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(("level", "reason"), [(0.5, "blank"), (0.0, "blank"), (1.0, "blank")])
@@ -114,6 +118,14 @@ def test_labels_that_mark_nothing_are_dropped(task, empty, full):
     assert verdict({task: Label(full, None)}).verdict.kind == "keep"
 
 
+def test_parts_mark_nothing_where_all_is_background():
+    """Of other labels with classes the first is one as any."""
+    first, second = (Label(Labels(NONE + i, ("background", "wheel")), None) for i in (0, 1))
+    assert verdict({"parts": first}).verdict == Verdict("drop", "nothing in parts")
+    assert verdict({"parts": first}, empty=True).verdict.kind == "keep"
+    assert verdict({"parts": second}).verdict.kind == verdict({"semantic": first}).verdict.kind == "keep"
+
+
 def test_boxes_are_valid_as_a_whole():
     boxes = Boxes(
         torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64), torch.ones(1), torch.ones(1, dtype=torch.bool), SIZE
@@ -136,9 +148,19 @@ def test_frequent_classes_are_thinned_out_by_the_square_root_of_their_excess():
 
 
 def test_frequencies_are_those_of_pictures():
-    frequencies = class_frequencies(open_data("scenes:8", annotated=True))
-    assert set(frequencies) == set(open_data("scenes:8").classes)
+    scenes = open_data("scenes:8", annotated=True)
+    frequencies = class_frequencies(scenes, scenes.classes[:2])
+    assert set(frequencies) == set(scenes.classes)
     assert frequencies["ground"] == 1.0 and 0 <= frequencies["cone"] < 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [((), "--task semantic"), (("tram", "cone", "lamp"), "labels tram, lamp, but the source knows")],
+)
+def test_what_cannot_be_balanced_is_refused(classes, says):
+    with pytest.raises(UsageError, match=says):
+        class_frequencies(open_data("scenes:8"), classes)
 
 
 @pytest.mark.parametrize("how", [{"min_confidence": 1.5}, {"min_valid": -0.1}, {"balance": float("nan")}])

@@ -9,9 +9,11 @@ from denoisight.create.captions import Caption
 from denoisight.create.filters import Filters
 from denoisight.create.pairs import Maker, Variation, Words, check_captions
 from denoisight.create.synthesize import synthesize
+from denoisight.data.open import open_data
 from denoisight.diffusion.samplers import invert
 from denoisight.errors import DataError, UsageError
 from denoisight.models.backbone import Backbone
+from denoisight.models.folder import TaskEntry
 from denoisight.predict.model import Model
 
 SOURCE = Words(("a red box on a plain floor", "two blue spheres on a plain ground", "a cone"), (32, 32))
@@ -141,11 +143,26 @@ def test_strategies_start_exactly_at_the_level(creates, monkeypatch, noise):
     torch.testing.assert_close(walked[0][0], start, rtol=0, atol=1e-5)
 
 
+def test_fresh_noise_is_drawn_as_it_is_told(creates):
+    plain, fresh = (next(maker(creates, steps=3, eta=eta).make([0])) for eta in (0.0, 0.5))
+    assert fresh.facts["eta"] == 0.5 and not torch.equal(plain.sample.image, fresh.sample.image)
+    # What inversion alone leads back to, noise leads away from.
+    first, second = maker(creates, noise="inversion", steps=3, eta=1.0).make([0])
+    assert not torch.equal(first.sample.image, second.sample.image)
+
+
 def test_captions_alone_are_a_source(creates):
     made = list(maker(creates, SOURCE, noise_level=(1.0, 1.0)).make(range(3)))
     assert len(made) == 6 and all(pair.sample.size == (32, 32) for pair in made)
     with pytest.raises(UsageError, match="Only images can be noised in part"):
         maker(creates, SOURCE)
+
+
+def test_typed_captions_say_what_to_avoid(creates):
+    words = Words(("a red box, not a sphere, not a cone", "a dome"), (32, 32))
+    made = list(maker(creates, words, noise_level=(1.0, 1.0), avoid=("a box",), per_image=1).make(range(2)))
+    assert [pair.facts["text"] for pair in made] == ["a red box", "a dome"]
+    assert [pair.facts["avoid"] for pair in made] == [["a sphere", "a cone"], ["a box"]]
 
 
 def test_what_has_no_caption_is_dropped_unless_it_comes_first(creates):
@@ -172,12 +189,24 @@ def test_images_alike_are_dropped(creates):
     assert [pair.verdict.reason for pair in made] == ["near copy of its source"] * 2
 
 
+def test_images_alike_are_dropped_whatever_they_are_made_of(creates, monkeypatch):
+    alike = picture(0, (32, 32)).expand(16, 3, 32, 32)
+    monkeypatch.setattr("denoisight.create.pairs.synthesize", lambda backbone, prompts, *_, **__: alike[: len(prompts)])
+    making = maker(creates, SOURCE, filters=Filters(empty=True), noise_level=(1.0, 1.0))
+    verdicts = [pair.verdict for pair in making.make(range(3))]
+    assert [verdict.kind for verdict in verdicts] == ["keep"] + ["drop"] * 5
+    assert {verdict.reason for verdict in verdicts[1:]} == {"near copy of another"}
+    # Another shard knows nothing of it, whoever makes it.
+    assert next(making.make([1])).verdict.kind == "keep"
+
+
 def test_settings_tell_all_that_the_bytes_hang_on(creates):
     base = maker(creates).settings
     assert base["threads"] == torch.get_num_threads() and base["dtype"] == "float32"
     for other in (
         maker(creates, batch=3), maker(creates, seed=1), maker(creates, captions="labels"),
         maker(creates, filters=Filters()), maker(creates, tasks=("depth",)), maker(creates, noise="multires"),
+        maker(creates, eta=0.5),
     ):  # fmt: skip
         assert other.settings != base
 
@@ -193,6 +222,8 @@ def test_settings_tell_all_that_the_bytes_hang_on(creates):
         ({"noise": "pink"}, "Unknown noise 'pink'"),
         ({"noise": "inversion"}, "would be alike"),
         ({"guidance": float("nan")}, "guidance"),
+        ({"eta": float("nan")}, "eta is nan"),
+        ({"eta": 0.5, "sampler": "euler"}, "not of 'euler'"),
         ({"tasks": ("referring",)}, "words of its own"),
         ({"tasks": ("albedo",)}, "albedo"),
     ],
@@ -206,6 +237,38 @@ def test_confidence_without_doubt_is_refused(make_parts):
     parts = make_parts(creates=True, reads=())
     with pytest.raises(UsageError, match="Nothing tells how sure"):
         maker(Model(parts), filters=Filters(min_confidence=0.5))
+
+
+def test_classes_are_balanced_by_the_created_labels(make_parts):
+    def making(classes, *tasks):
+        reads = tuple(TaskEntry(name=name, classes=classes if name == "semantic" else ()) for name in tasks)
+        model = Model(make_parts(creates=True, denoises=(), reads=reads))
+        return Maker(model, open_data("scenes:2"), Variation(1, steps=1), filters=Filters(balance=0.1))
+
+    ours = open_data("scenes:2").classes[:4]
+    assert making(ours, "depth", "semantic").frequencies["ground"] == 1
+    with pytest.raises(UsageError, match="no semantic labels"):
+        making(ours, "depth")
+    with pytest.raises(UsageError, match="learnt the source's classes"):
+        making((*ours[:3], "ball"), "depth", "semantic")
+
+
+def test_labels_that_cannot_be_doubted_are_named(creates, caplog):
+    """Heads of masks and classes tell how sure they are, those of depth, boxes and things do not."""
+
+    def making(*tasks, **how):
+        return Maker(creates, Source(), Variation(1, steps=1), Annotating(tasks, **how), Filters(min_confidence=0.5))
+
+    with pytest.raises(UsageError, match="how sure labels of depth and instances are"):
+        making("depth", "instances", route="readout")
+    assert not caplog.text
+    making("depth", "semantic", "instances", route="readout")
+    assert "labels of depth and instances" in caplog.text
+    caplog.clear()
+    making("depth", "semantic", route="both")
+    making("depth", "normals", consistency=True)
+    making("depth", "normals", route="denoise", ensemble=2)
+    assert not caplog.text
 
 
 def test_what_contradicts_itself_can_be_doubted(make_parts):

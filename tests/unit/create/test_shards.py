@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,18 @@ from denoisight.create.annotate import Annotating
 from denoisight.create.engines import make_locally, make_on_ray
 from denoisight.create.filters import Filters
 from denoisight.create.folder import pairs_folder
-from denoisight.create.pairs import Maker, Variation
+from denoisight.create.pairs import Maker, Variation, Words
 from denoisight.create.shards import Slices
 from denoisight.create.sheet import write_pairs_sheet
 from denoisight.data.check import validate
-from denoisight.data.open import open_data
+from denoisight.data.images import write_image
+from denoisight.data.open import open_data, subset
+from denoisight.data.paired import write_pairs
+from denoisight.data.readers.folder import read_pictures
 from denoisight.data.readers.shards import provenance
 from denoisight.data.shards import read_lines, reasons, write_manifest
 from denoisight.errors import DataError, MissingExtraError, UsageError
+from denoisight.models.folder import TaskEntry
 from denoisight.predict.model import Model
 
 TASKS = ("depth", "normals", "semantic", "saliency", "detection")
@@ -109,6 +114,63 @@ def test_workers_write_the_same_bytes_as_one(whole, maker, tmp_path, num_workers
     assert content(tmp_path / "out") == content(whole)
 
 
+class Speechless(Source):
+    """Only the first shard's pictures have captions."""
+
+    def __getitem__(self, i):
+        sample = super().__getitem__(i)
+        return sample if i < 2 else replace(sample, query=replace(sample.query, text=""))
+
+
+def speechless(maker):
+    return Maker(maker.model, Speechless(), maker.variation, maker.annotating, maker.filters)
+
+
+def test_a_first_shard_without_labels_leaves_a_folder_that_is_ours(maker, tmp_path):
+    making = speechless(maker)
+    make_locally(making, tmp_path / "one", PER_SHARD)
+    (line,) = make_locally(making, tmp_path / "two", PER_SHARD, 1, 2)
+    assert line.pairs == 0 and set(line.dropped.values()) == {"no caption"}
+    with pytest.raises(UsageError, match=r"variation\.seed"):
+        other = Variation(per_image=2, noise_level=(0.4, 0.6), steps=1, seed=1)
+        make_locally(Maker(maker.model, Speechless(), other, maker.annotating, maker.filters), tmp_path / "two", 4)
+    make_locally(making, tmp_path / "two", PER_SHARD, 0, 2)
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
+def test_nor_do_first_pictures_without_labels_close_a_folder(maker, tmp_path):
+    class LastSpeaks(Source):
+        def __getitem__(self, i):
+            sample = super().__getitem__(i)
+            return sample if i == 4 else replace(sample, query=replace(sample.query, text=""))
+
+    making = Maker(maker.model, LastSpeaks(), maker.variation, maker.annotating, maker.filters)
+    assert len(pairs_folder(making, tmp_path / "out", PER_SHARD)) == 8
+    before = content(tmp_path / "out")
+    (tmp_path / "out" / "metadata.jsonl").unlink()
+    pairs_folder(making, tmp_path / "out", PER_SHARD)
+    assert content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("write", [make_locally, pairs_folder])
+def test_metric_depth_may_be_kept_exact(make_parts, tmp_path, write):
+    parts = make_parts(creates=True, resolution=16, reads=(TaskEntry(name="depth", loss="silog"),))
+    found = []
+    for exact in (False, True):
+        annotating = Annotating(("depth",), "readout", exact=exact)
+        making = Maker(Model(parts), Source(), Variation(1, steps=1), annotating, Filters(min_distance=0))
+        write(making, tmp_path / str(exact), PER_SHARD)
+        assert json.loads((tmp_path / str(exact) / "dataset_info.json").read_text())["exact"] is exact
+        reader = open_data(tmp_path / str(exact), "all")
+        found.append({key: reader[i].truths["depth"].values for i, key in enumerate(reader.keys)})
+    made = {pair.sample.key: pair.sample.truths["depth"] for pair in making.make(range(3))}
+    for key, depth in made.items():
+        assert depth.gauge == "metres" and torch.equal(found[1][key], depth.values)
+        assert not torch.equal(found[0][key], depth.values)
+    with pytest.raises(UsageError, match=r"annotating\.exact False, not True"):
+        write(making, tmp_path / "False", PER_SHARD)
+
+
 def test_ranks_share_the_shards(whole, maker, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in "01":
@@ -148,7 +210,13 @@ def copied(whole, folder):
     return folder
 
 
-@pytest.mark.parametrize("harm", ["cut short", "another byte", "no line", "no archive", "no manifest", "stale rests"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "cut short", "another byte", "no line", "no archive", "no manifest", "stale rests", "half a line", "no text",
+        "another's line", "half a manifest",
+    ],
+)  # fmt: skip
 def test_what_is_not_whole_is_made_again(whole, maker, tmp_path, harm):
     folder = copied(whole, tmp_path / "out")
     archive, line = folder / "created-000001.tar", folder / "created-000001.json"
@@ -163,6 +231,14 @@ def test_what_is_not_whole_is_made_again(whole, maker, tmp_path, harm):
             line.unlink()
         case "no archive":
             archive.unlink()
+        case "half a line":
+            line.write_bytes(line.read_bytes()[:99])
+        case "no text":
+            line.write_bytes(b"\xff\xfe\x00")
+        case "another's line":
+            line.write_text("[]")
+        case "half a manifest":
+            (folder / "manifest.jsonl").write_bytes((folder / "manifest.jsonl").read_bytes()[:-99])
         case "no manifest":
             (folder / "manifest.jsonl").unlink()
         case "stale rests":
@@ -217,6 +293,40 @@ def test_other_settings_do_not_go_into_the_same_folder(whole, maker, tmp_path):
     (tmp_path / "full" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="not ours"):
         make_locally(maker, tmp_path / "full", PER_SHARD)
+
+
+@pytest.mark.parametrize("changed", ["file", "prompt", "own"])
+def test_other_captions_do_not_go_into_the_same_folder(maker, tmp_path, changed):
+    def making(text):
+        (tmp_path / "c.csv").write_text("".join(f"{key},{text}\n" for key in Source.keys))
+        level = (1.0, 1.0) if changed == "prompt" else (0.4, 0.6)
+        source = {"file": Source(), "prompt": Words((text, text), (16, 16)), "own": written(text)}[changed]
+        captions = str(tmp_path / "c.csv") if changed == "file" else "text"
+        variation = Variation(1, noise_level=level, steps=1)
+        return Maker(maker.model, source, variation, maker.annotating, maker.filters, captions)
+
+    def written(text):
+        write_pairs([replace(Source()[0], query=Query(Source()[0].image, text, "a"))], tmp_path / "own")
+        path = tmp_path / "own" / "metadata.jsonl"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "text": text}) + "\n")
+        return subset(read_pictures(tmp_path / "own", "all"), [0])
+
+    make_locally(making("a red box"), tmp_path / "out", PER_SHARD, 0, 2)
+    assert "a red box" in {told["text"] for told in provenance(tmp_path / "out").values()}
+    with pytest.raises(UsageError, match="captions c.csv" if changed == "file" else r"data\.hash"):
+        make_locally(making("a blue ball"), tmp_path / "out", PER_SHARD)
+
+
+def test_nor_do_other_pictures_under_the_same_names(maker, tmp_path):
+    def making(size):
+        image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0))
+        write_image(tmp_path / "photos" / "rgb" / "a.png", image)
+        source = read_pictures(tmp_path / "photos", "all")
+        variation = Variation(1, steps=1)
+        return Maker(maker.model, source, variation, maker.annotating, maker.filters, "none")
+
+    first = making(16).settings
+    assert first == making(16).settings and first["data"] != making(24).settings["data"]
 
 
 def test_a_full_disk_keeps_finished_shards(whole, maker, tmp_path, monkeypatch):
@@ -280,6 +390,25 @@ def test_a_kill_loses_nothing(whole, maker, tmp_path, event):
     assert killed_at(maker, tmp_path / "out", event)
     make_locally(maker, tmp_path / "out", PER_SHARD)
     assert content(tmp_path / "out") == content(whole)
+
+
+def test_a_damaged_line_of_anothers_shard_stops_nobody(whole, maker, tmp_path, caplog):
+    folder = copied(whole, tmp_path / "out")
+    (folder / "created-000001.json").write_text("{")
+    (folder / "manifest.jsonl").unlink()
+    assert len(make_locally(maker, folder, PER_SHARD, 0, 2)) == 2
+    assert "created-000001.json holds a damaged line" in caplog.text
+    reader = open_data(folder, "all")
+    assert len(reader) == 6 and "Left out 1 shards that are not finished." in reader.notes
+
+
+@pytest.mark.parametrize("event", [8, 60])
+def test_who_reads_before_the_first_shard_is_finished_is_told_so(whole, maker, tmp_path, event):
+    assert killed_at(maker, tmp_path / "out", event)
+    with pytest.raises(DataError, match=r"No shard in .* is finished yet; run the command .* goes on where it"):
+        open_data(tmp_path / "out", "train")
+    (tmp_path / "out" / "created-000000.tar").write_bytes(b"half")
+    assert "is finished yet" in validate(tmp_path / "out")[0].sentence
 
 
 @pytest.mark.long

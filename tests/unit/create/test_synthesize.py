@@ -91,6 +91,14 @@ def test_images_are_noised_to_exactly_the_level_and_denoised_from_it(backbone, m
     assert torch.equal(again, make(backbone, images=images, noise_level=noise_level))
 
 
+@pytest.mark.parametrize("images", [None, torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))])
+@pytest.mark.parametrize("compat", [None, "diffusers"])
+def test_fresh_noise_may_be_had_from_images_too(backbone, images, compat):
+    given = {"images": images, "compat": compat, "steps": 5}
+    plain, fresh, again = (make(backbone, **given, eta=eta) for eta in (0.0, 1.0, 1.0))
+    assert torch.equal(fresh, again) and (fresh - plain).abs().max() > 1e-3
+
+
 def test_little_noise_leaves_an_image_nearly_as_it_was(backbone, monkeypatch):
     """A network that knows the way back to the image is given nothing else than the level to do it from."""
     images = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
@@ -131,6 +139,20 @@ def test_a_key_fixes_its_noise(creates):
     assert (other.image - first[0].image).abs().max() > 0.01
 
 
+def test_a_prompt_says_what_to_avoid(creates):
+    asked = [f"{PROMPTS[0]}, not a cone", PROMPTS[0], PROMPTS[1]]
+    made, beside = (list(stream(creates, prompts, ["a", "a", "b"], Creation(steps=2, negative=negative)))
+                    for prompts, negative in ((asked, ""), ([PROMPTS[0], *asked[1:]], "a cone")))  # fmt: skip
+    assert [sample.query.text for sample in made] == [PROMPTS[0], PROMPTS[0], PROMPTS[1]]
+    torch.testing.assert_close(made[0].image, beside[0].image, rtol=0, atol=1e-4)
+    assert (made[0].image - made[1].image).abs().max() > 1e-3
+
+
+def test_fresh_noise_is_asked_for_by_eta(creates):
+    plain, fresh = (create_images(creates, PROMPTS[:1], steps=3, eta=eta)[0].image for eta in (0.0, 1.0))
+    assert (plain - fresh).abs().max() > 1e-3
+
+
 def test_sizes_are_rounded_to_what_the_model_takes(creates):
     made = create_images(creates, PROMPTS[:1], steps=1, size=(30, 50))
     assert made[0].size == creates.parts.backbone.fitting_size(30, 50)
@@ -141,7 +163,7 @@ def test_a_model_that_never_learnt_to_create_says_so(tiny_model):
         create_images(tiny_model, PROMPTS)
 
 
-@pytest.mark.parametrize(("setting", "value"), [("steps", 0), ("batch", 0), ("guidance", -1.0)])
+@pytest.mark.parametrize(("setting", "value"), [("steps", 0), ("batch", 0), ("guidance", -1.0), ("eta", 1.5)])
 def test_settings_out_of_range_are_refused(setting, value):
     with pytest.raises(UsageError, match=setting):
         Creation(**{setting: value})

@@ -56,7 +56,7 @@ def test_all_stages_in_one_call(creator: Path, tmp_path: Path) -> None:
     turns = [f"{name}-{turn}" for turn in (1, 2) for name in ("created", "judged", "improved")]
     assert [stage["stage"] for stage in stages] == ["warm-up", *turns]
     assert all(stage["seconds"] >= 0 and stage["peak_mb"] > 0 for stage in stages)
-    assert stages[1]["made"] == 4 and stages[1]["network_passes"] == 12, "two steps and a look at each"
+    assert stages[1]["made"] == 4 and stages[1]["network_passes"] == 13, "two steps and a look at each, one at a blank"
     assert stages[2]["kid"][0] is not None
     first, second = (open_data(out / f"created-{turn}", "all") for turn in (1, 2))
     assert len(first) and (first[0].image != second[0].image).any(), "a second round creates anew"
@@ -109,6 +109,7 @@ def test_either_way_of_perceiving_improves(creator: Path, tmp_path: Path, networ
         ({"captions": "nowhere.csv"}, "nowhere.csv"),
         ({"warm_up": {"tasks": ("normls",)}}, "normls"),
         ({"warm_up": {"model": "perceives"}}, "never learnt to create"),
+        ({"warm_up": {"tasks": ("depth",)}, "improving": {"self_teaching": {"confidence": 0.5}}}, "how sure .* depth"),
     ],
 )
 def test_what_cannot_be_created_is_told_before_anything_is_begun(
@@ -117,7 +118,10 @@ def test_what_cannot_be_created_is_told_before_anything_is_begun(
     if changes.get("warm_up") == {"model": "perceives"}:
         changes = {"warm_up": {"model": str(perceiving(creator, tmp_path / "perceives"))}}
     told = plan(creator)
-    own = {name: override(told.warm_up, value) if name == "warm_up" else value for name, value in changes.items()}
+    own = {
+        name: override(getattr(told, name), value) if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
     with pytest.raises(DenoisightError, match=says):
         improve(replace(told, **own), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()

@@ -20,11 +20,19 @@ from .layout import TRUTH_NAMES, Index, Item, TruthFile, exacter
 KINDS = {*IMAGE_SUFFIXES, *ARRAY_SUFFIXES, ".json"}
 
 
+ABOUT = {"dataset_info.json", "classes.json", MANIFEST, "sheet.png"}
+
+
 def is_shards(root: Path) -> bool:
     archives = list(root.glob("*.tar"))
-    return any(path.with_suffix(".json").is_file() for path in archives) or bool(
-        archives and (root / MANIFEST).is_file()
-    )
+    finished = any(path.with_suffix(".json").is_file() for path in archives)
+    return finished or bool(archives and (root / MANIFEST).is_file()) or _is_begun(root)
+
+
+def _is_begun(root: Path) -> bool:
+    """Whether a folder says what its numbers mean, but has nothing yet besides archives without a line."""
+    there = {path.name for path in root.glob("[!.]*") if path.suffix != ".tar"}
+    return "dataset_info.json" in there and there <= ABOUT
 
 
 def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderReader:
@@ -34,7 +42,10 @@ def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderRea
     """
     lines = read_lines(root)
     if not lines:
-        raise DataError(f"No shard in {root} is finished; run the command that makes them again.")
+        raise DataError(
+            f"No shard in {root} is finished yet; run the command that writes them (denoisight create, or data export) "
+            "once more: it goes on where it was stopped."
+        )
     if broken := [line.name for line in lines if not line.is_whole(root)]:
         raise bad_file(root / broken[0], "damaged file", "is missing or cut short", "run what made it again")
     items = tuple(item for line in lines for item in _items(root / line.name))
