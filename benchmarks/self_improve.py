@@ -74,7 +74,7 @@ class Ours:
     def labels(self, batch: Batch) -> Mapping[str, Reading]:
         """Of the images without truths."""
         asked = batch.unlabelled
-        return self.taught.teacher(batch.take(asked), rows(self.module.features(batch), asked), 0, 0)
+        return self.taught.teacher(batch.take(asked), lambda: rows(self.module.features(batch), asked), 0, 0)
 
     def loss(self, batch: Batch, step: int) -> Tensor:
         return self.taught(batch, seed=0, step=step)["loss"]

@@ -100,8 +100,9 @@ class SelfTeaching(Part):
     `pictures` are created ones or any others: a folder, shards, scenes[:N]; `count` of them (0: all). Their `labels`
     are what the run's average sees on them as it learns, or their own. The average keeps the share `optim.ema` of
     itself over `average_over` pictures (0: a twentieth of the run's). `dropout` is the share of features that heads do
-    not see of such pictures while they learn. `alone` leaves the labelled data out of the
-    lessons, but for validation.
+    not see of such pictures while they learn, `colour` how far the pictures' colours change then and `hidden` the share
+    of them that is blotted out; the average sees all. `alone` leaves the labelled data out of the lessons, but for
+    validation.
     """
 
     pictures: str = ""
@@ -111,6 +112,8 @@ class SelfTeaching(Part):
     ramp: Natural = 0
     confidence: Share = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    colour: Share = 0.0
+    hidden: Annotated[float, Field(ge=0, lt=1)] = 0.0
     average_over: Natural = 0
     alone: bool = False
 

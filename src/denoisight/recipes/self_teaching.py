@@ -60,7 +60,7 @@ def self_taught(
         raise RecipeError(
             "self_teaching.dropout is of heads that read features; leave it out, or take --route readout."
         )
-    how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout)
+    how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout, own.colour, own.hidden)
     return SelfTaught(objective, _teacher(objective, parts, tasks, average), how)
 
 
@@ -70,11 +70,12 @@ def _teacher(objective: nn.Module, parts: Parts, tasks: Sequence[Task], average:
             parts.backbone, Averaged(parts.backbone, average), tasks, parts.config.steps, **parts.config.walk("ddim")
         )
     if objective.frozen:
-        return ReadoutTeacher(Averaged(parts.heads, average), tasks)
+        heads = Averaged(parts.heads, average)
+        return ReadoutTeacher(lambda look, images, names: heads(look(), images, names), tasks)
     if parts.config.read_prompt == "caption":
         raise RecipeError("A network that is read under captions teaches itself only with --backbone frozen.")
     whole = Averaged(_Whole(parts), average)
-    return ReadoutTeacher(lambda features, images, names: whole(images, names), tasks)
+    return ReadoutTeacher(lambda look, images, names: whole(images, names), tasks)
 
 
 class _Whole(nn.Module):

@@ -105,7 +105,7 @@ class DenoiseObjective(nn.Module):
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
         return self.losses(batch, self.features(batch), seed, step)
 
-    def features(self, batch: Batch) -> list[Tensor]:
+    def features(self, batch: Batch, keep: bool = True) -> list[Tensor]:
         """The images' latents."""
         return [self.backbone.latents.encode(batch.images * 2 - 1)]
 
@@ -243,10 +243,10 @@ class ReadoutObjective(nn.Module):
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
         return self.losses(batch, self.features(batch), seed, step)
 
-    def features(self, batch: Batch) -> list[Tensor]:
-        """What the network makes of the images."""
+    def features(self, batch: Batch, keep: bool = True) -> list[Tensor]:
+        """What the network makes of the images; `keep` it, where there is room, for when they come again."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            if self.cache:
+            if self.cache and keep:
                 return self.cache(batch.images, batch.keys, batch.texts)
             return features(self.parts, batch.images, batch.texts)
 

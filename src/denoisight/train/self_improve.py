@@ -23,6 +23,7 @@ from ..predict.denoise import denoise
 from ..runtime import generator, item_seed
 from ..tasks import Reading, Task
 from .noised import Network
+from .views import blotted, tinted, with_gaps
 
 Features = Sequence[Tensor]
 
@@ -33,22 +34,30 @@ class SelfTeaching:
 
     weight: of such a picture, where a labelled one counts 1. ramp: over how many of the run's pictures that weight
     rises from nothing. confidence: answers are taken at pixels whose uncertainty is at most 1 - confidence; where the
-    head cannot tell, everywhere. dropout: the share of a network's features that heads do not see of such a picture
-    while they learn, and the teacher does, so that there is something to learn where both agree otherwise (UniMatch:
-    Yang et al., CVPR 2023). It costs nothing, for the features are there.
+    head cannot tell, everywhere.
+
+    Where teacher and learner see the same they soon agree, and there is little to learn. So the learner may see less:
+    dropout is the share of a network's features that heads do not see (UniMatch: Yang et al., CVPR 2023), which costs
+    nothing, for the features are there; colour is how far brightness, contrast and saturation of the picture change
+    (FixMatch: Sohn et al., NeurIPS 2020), hidden the share of it that is blotted out (MIC: Hoyer et al., CVPR 2023),
+    both of which take a pass of the network of their own.
     """
 
     weight: float = 1.0
     ramp: int = 0
     confidence: float = 0.0
     dropout: float = 0.0
+    colour: float = 0.0
+    hidden: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.ramp < 0 or not 0 <= self.confidence <= 1 or not 0 <= self.dropout < 1:
+        if self.weight < 0 or self.ramp < 0 or not 0 <= self.confidence <= 1 or not 0 <= self.colour <= 1:
             raise UsageError(
-                f"Weight {self.weight}, ramp {self.ramp}, confidence {self.confidence}, dropout {self.dropout} came; "
-                "the first two are at least 0, confidence is in [0, 1] and dropout in [0, 1)."
+                f"Weight {self.weight}, ramp {self.ramp}, confidence {self.confidence}, colour {self.colour} came; "
+                "the first two are at least 0, the others in [0, 1]."
             )
+        if not 0 <= self.dropout < 1 or not 0 <= self.hidden < 1:
+            raise UsageError(f"Dropout {self.dropout} and hidden {self.hidden} came; both are in [0, 1).")
 
     def weight_at(self, images: int) -> float:
         """After so many of the run's pictures."""
@@ -58,13 +67,15 @@ class SelfTeaching:
 class Objective(Protocol):
     """What both routes' objectives are: what a batch's pictures give once, and losses from it."""
 
-    def features(self, batch: Batch) -> Features: ...
+    def features(self, batch: Batch, keep: bool = True) -> Features: ...
 
     def losses(self, batch: Batch, features: Features, seed: int, step: int) -> dict[str, Tensor]: ...
 
 
-Teacher = Callable[[Batch, Features, int, int], Mapping[str, Reading]]
-"""(batch, features, seed, step) -> a reading for each truth's name."""
+Look = Callable[[], Features]
+"""What a network makes of a batch, for who asks."""
+Teacher = Callable[[Batch, Look, int, int], Mapping[str, Reading]]
+"""(batch, look, seed, step) -> a reading for each truth's name."""
 
 
 class SelfTaught(nn.Module):
@@ -83,29 +94,52 @@ class SelfTaught(nn.Module):
 
     def forward(self, batch: Batch, seed: int, step: int) -> dict[str, Tensor]:
         objective: Objective = self.objective
-        features, asked = objective.features(batch), batch.unlabelled
+        asked = batch.unlabelled
         if not asked:
-            return objective.losses(batch, features, seed, step)
+            return objective.losses(batch, objective.features(batch), seed, step)
         known = [place for place in range(len(batch)) if place not in set(asked)]
-        own, theirs = batch.take(asked), rows(features, asked)
-        told = answered(own, self.teacher(own, theirs, seed, step), self.how.confidence)
-        weight = self.how.weight_at(step * len(batch)) * len(asked)
+        own, real = batch.take(asked), batch.take(known) if known else None
+        seen = self._varied(own, seed, step)
+        ours: Features = ()
+        if seen is None:
+            both, seen = objective.features(batch), own
+            ours, theirs = rows(both, known), rows(both, asked)
+            readings = self.teacher(own, lambda: theirs, seed, step)
+        else:
+            ours = objective.features(real) if real else ours
+            theirs = list(objective.features(seen, keep=False))
+            readings = self.teacher(own, lambda: objective.features(own), seed, step)
+        told = answered(seen, readings, self.how.confidence)
         created = objective.losses(told, with_gaps(theirs, self.how.dropout, own.keys, seed, step), seed, step)
-        if not known:
+        if not real:
             return created
-        real = objective.losses(batch.take(known), rows(features, known), seed, step)
-        both = {
-            name: (len(known) * loss + weight * created[name]) / (len(known) + weight) if name in created else loss
-            for name, loss in real.items()
-        }
-        return {**both, "created": created["loss"].detach()}
+        weight = self.how.weight_at(step * len(batch)) * len(asked)
+        return _mean(objective.losses(real, ours, seed, step), created, len(known), weight)
+
+    def _varied(self, batch: Batch, seed: int, step: int) -> Batch | None:
+        """The batch as the learner sees it, or None where that is as it is."""
+        colour, hidden = self.how.colour, self.how.hidden
+        if not colour and not hidden:
+            return None
+        draws = [generator(seed, f"seen {key}", step) for key in batch.keys]
+        pairs = zip(batch.images, draws, strict=True)
+        return replace(batch, images=torch.stack([blotted(tinted(i, colour, d), hidden, d) for i, d in pairs]))
+
+
+def _mean(real: Mapping[str, Tensor], created: Mapping[str, Tensor], count: int, weight: float) -> dict[str, Tensor]:
+    """Losses of both kinds of pictures; what is not taught on created ones is the real ones' alone."""
+    both = {
+        name: (count * loss + weight * created[name]) / (count + weight) if name in created else loss
+        for name, loss in real.items()
+    }
+    return {**both, "created": created["loss"].detach()}
 
 
 class ReadoutTeacher:
     """Answers for all tasks by the averaged heads, from the features that the raw ones are given, too.
 
-    heads: `(features, images, names) -> outputs`, under the averaged weights; where the backbone learns as well, what
-    it gets from the images itself.
+    heads: `(look, images, names) -> outputs`, under the averaged weights; where the backbone learns as well, it looks
+    at the images itself.
     """
 
     def __init__(self, heads: Callable[..., Mapping[str, Tensor]], tasks: Sequence[Task]) -> None:
@@ -113,8 +147,8 @@ class ReadoutTeacher:
         self.tasks = tuple(tasks)
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, features: Features, seed: int, step: int) -> dict[str, Reading]:
-        outputs = self.heads(features, batch.images, [task.name for task in self.tasks])
+    def __call__(self, batch: Batch, look: Look, seed: int, step: int) -> dict[str, Reading]:
+        outputs = self.heads(look, batch.images, [task.name for task in self.tasks])
         return {task.truth: task.head.read(outputs[task.name], batch.images) for task in self.tasks}
 
 
@@ -129,9 +163,9 @@ class DenoiseTeacher:
         self.walking = walking
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, features: Features, seed: int, step: int) -> dict[str, Reading]:
+    def __call__(self, batch: Batch, look: Look, seed: int, step: int) -> dict[str, Reading]:
         backbone, count = self.backbone, len(batch)
-        image = backbone.beside(features[0]).repeat(len(self.tasks), 1, 1, 1)
+        image = backbone.beside(look()[0]).repeat(len(self.tasks), 1, 1, 1)
         words = [task.instruct(text) for task in self.tasks for text in batch.words(task.truth)]
         seeds = [[item_seed(seed, f"{task.name} {key}", step)] for task in self.tasks for key in batch.keys]
         cond = Condition(image, backbone.text(words))
@@ -146,18 +180,6 @@ class DenoiseTeacher:
 
 def rows(features: Features, places: Sequence[int]) -> list[Tensor]:
     return [maps[list(places)] for maps in features]
-
-
-def with_gaps(features: Features, share: float, keys: Sequence[str], seed: int, step: int) -> Features:
-    """Without a share of their channels, others for each picture and step; the rest is grown in proportion."""
-    if not share:
-        return features
-    draws = [generator(seed, f"gaps {key}", step) for key in keys]
-    seen = [
-        torch.stack([torch.rand(maps.shape[1], generator=draw) for draw in draws]).to(maps) >= share
-        for maps in features
-    ]
-    return [maps * kept[..., None, None] / (1 - share) for maps, kept in zip(features, seen, strict=True)]
 
 
 def answered(batch: Batch, readings: Mapping[str, Reading], confidence: float = 0.0) -> Batch:

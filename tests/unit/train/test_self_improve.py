@@ -19,7 +19,8 @@ from denoisight.tasks import Reading, make_tasks
 from denoisight.train.cache import FeatureCache
 from denoisight.train.ema import Averaged, averaged, decay_of, trained
 from denoisight.train.objectives import DenoiseObjective, ReadoutObjective, Teaching
-from denoisight.train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, answered, with_gaps
+from denoisight.train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, answered
+from denoisight.train.views import with_gaps
 
 TASKS = make_tasks(["depth", "normals", "semantic", "saliency"], CLASSES)
 NAMES = [task.name for task in TASKS]
@@ -48,7 +49,8 @@ def self_taught(how: SelfTeaching = EVEN) -> tuple[SelfTaught, Parts]:
     made = parts()
     made.backbone.requires_grad_(False)
     objective = ReadoutObjective(made, TASKS)
-    teacher = ReadoutTeacher(Averaged(made.heads, averaged(objective, 0.9, steady=True)), TASKS)
+    heads = Averaged(made.heads, averaged(objective, 0.9, steady=True))
+    teacher = ReadoutTeacher(lambda look, images, names: heads(look(), images, names), TASKS)
     return SelfTaught(objective, teacher, how), made
 
 
@@ -72,7 +74,7 @@ def test_the_loss_is_the_mean_over_pictures_of_both_kinds(batch: Batch, weight: 
     objective, made = self_taught(SelfTeaching(weight=weight))
     plain = ReadoutObjective(made, TASKS)
     created = batch.take([3, 4])
-    told = answered(created, objective.teacher(created, features(made, created.images), 0, 0))
+    told = answered(created, objective.teacher(created, lambda: features(made, created.images), 0, 0))
     real, own = (plain(some, seed=0, step=0) for some in (batch.take([0, 1, 2]), told))
     mixed = objective(batch, seed=0, step=0)
     for name in (*NAMES, "loss"):
@@ -101,7 +103,7 @@ def test_gaps_are_what_learns_does_not_see_and_the_teacher_does(batch: Batch) ->
     assert torch.equal(alone[0][0], gaps[0][1]) and not torch.equal(
         gaps[0], with_gaps(seen, 0.5, created.keys, 0, 1)[0]
     )
-    told = answered(created, objective.teacher(created, seen, 0, 0))
+    told = answered(created, objective.teacher(created, lambda: seen, 0, 0))
     expected = objective.objective.losses(told, gaps, 0, 0)["loss"]
     torch.testing.assert_close(objective(batch, seed=0, step=0)["created"], expected)
     assert with_gaps(seen, 0.0, created.keys, 0, 0) is seen
@@ -111,11 +113,11 @@ def test_the_answers_are_the_averages_and_carry_no_gradient(batch: Batch) -> Non
     objective, made = self_taught()
     created = batch.take([3, 4])
     seen = features(made, created.images)
-    before = objective.teacher(created, seen, 0, 0)
+    before = objective.teacher(created, lambda: seen, 0, 0)
     with torch.no_grad():
         for parameter in made.heads.parameters():
             parameter.add_(1.0)
-    after = objective.teacher(created, seen, 0, 0)
+    after = objective.teacher(created, lambda: seen, 0, 0)
     for name in NAMES:
         for field, tensor in before[name].annotation.tensors().items():
             assert torch.equal(tensor, after[name].annotation.tensors()[field]) and not tensor.requires_grad
@@ -154,6 +156,32 @@ def test_denoising_is_taught_by_a_walk_of_the_average(batch: Batch) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trained(taught))
 
 
+@pytest.mark.parametrize("how", [SelfTeaching(colour=0.5), SelfTeaching(hidden=0.5)])
+def test_the_learner_sees_less_than_its_teacher(batch: Batch, how: SelfTeaching) -> None:
+    objective, made = self_taught(how)
+    seen: list[torch.Tensor] = []
+    look = objective.objective.features
+
+    def features(batch: Batch, keep: bool = True) -> list[torch.Tensor]:
+        seen.append(batch.images)
+        return look(batch, keep)
+
+    objective.objective.features = features
+    losses = objective(batch, seed=0, step=0)
+    ours, theirs, told = seen
+    assert torch.equal(told, batch.images[3:]) and torch.equal(ours, batch.images[:3])
+    assert theirs.shape == told.shape and not torch.equal(theirs, told) and theirs.min() >= 0 and theirs.max() <= 1
+    if how.hidden:
+        grey = (theirs == 0.5).all(1)
+        assert 0.2 < grey.float().mean() < 0.8 and torch.equal(theirs[~grey[:, None].expand_as(theirs)],
+                                                               told[~grey[:, None].expand_as(told)])  # fmt: skip
+    plain = self_taught()[0](batch, seed=0, step=0)
+    assert losses["created"] != plain["created"]
+    losses["loss"].backward()
+    again = self_taught(how)[0](batch, seed=0, step=0)
+    assert again["loss"].equal(losses["loss"].detach()) and made.heads is not None
+
+
 def test_what_was_created_is_not_learnt_to_be_created(batch: Batch) -> None:
     made = parts()
     objective = DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule), Teaching(create=0.5))
@@ -175,7 +203,9 @@ def test_one_pass_of_a_frozen_network_serves_both_sets_of_heads(batch: Batch) ->
     assert seen == [len(batch)]
 
 
-@pytest.mark.parametrize("bad", [{"weight": -1.0}, {"ramp": -1}, {"confidence": 1.5}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "bad", [{"weight": -1.0}, {"ramp": -1}, {"confidence": 1.5}, {"dropout": 1.0}, {"colour": 2.0}, {"hidden": 1.0}]
+)
 def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="came"):
         SelfTeaching(**bad)
