@@ -24,9 +24,8 @@ DENOISE = {
     "recipe": "warm-up by denoising",
     "optim": {"name": "muon", "lr": 2e-3},
     "augment": {"colour": 0.0, "crop": 1.0},
-    "precision": "bf16",
 }
-MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6}
+MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "bf16"}
 
 
 STEPS = (600, 600)
