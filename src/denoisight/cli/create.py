@@ -160,6 +160,16 @@ def create(
     if (num_shards is None) != (shard is None):
         raise UsageError("--num-shards N and --shard i belong together: one of N jobs, the i-th from 0.")
 
+    labelling = {
+        "route": route, "ensemble": ensemble > 1, "consistency": consistency, "exact": exact,
+        "min_confidence": min_confidence, "balance": balance, "shard": shard is not None, "engine": engine != "local",
+        "noise": noise != "gaussian",
+    }  # fmt: skip
+    if not data and not task and (idle := [name for name, asked in labelling.items() if asked]):
+        raise UsageError(
+            f"--{idle[0].replace('_', '-')} is about labelled pictures; name --task, or --data, or leave it out."
+        )
+
     import torch
 
     from ..create.edit import Editing

@@ -84,7 +84,10 @@ def improve(
     time_limit = changes.max_seconds
     own = {key: value for key, value in said.items() if key not in ("max_time", "self_teaching")}
     begin = override(warm_up(tasks, data, route), own)
-    learning = {**own, "self_teaching": {"confidence": min_confidence, **said.get("self_teaching", {})}}
+    teaching = said.get("self_teaching", {})
+    # Labels of their own are masked when they are made, the average's when they are learnt from.
+    made_once = teaching.get("labels") == "own"
+    learning = {**own, "self_teaching": {**({} if made_once else {"confidence": min_confidence}), **teaching}}
     improving = override(self_improve(tasks, data, route), learning)
 
     from ..create.filters import Filters
@@ -104,7 +107,17 @@ def improve(
         eta=eta,
     )
     adapt = adapt_creation(begin, adapt_time) if adapt_time else None
-    plan = Plan(begin, improving, variation, adapt, rounds, captions, Filters(), time_limit, judge)
+    plan = Plan(
+        begin,
+        improving,
+        variation,
+        adapt,
+        rounds,
+        captions,
+        Filters(min_confidence=min_confidence if made_once else 0.0),
+        time_limit,
+        judge,
+    )
     folder = out or Path("runs") / f"improve-{'-'.join(tasks)}"
     done = run(plan, folder, overwrite=overwrite, quiet=quiet)
     for name, scores in done.scores.items():

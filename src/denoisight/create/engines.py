@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,12 @@ def make_on_ray(
 class _Actor:
     def __init__(self, open_maker: Callable[[], Maker], folder: str, slices: Slices, threads: int) -> None:
         torch.set_num_threads(threads)
-        self.maker, self.folder, self.slices = open_maker(), folder, slices
+        self.open_maker, self.folder, self.slices = open_maker, folder, slices
+
+    @cached_property
+    def maker(self) -> Maker:
+        """Opened when it is first needed: what this raises comes in its own words, what `__init__` raises does not."""
+        return self.open_maker()
 
     def write(self, shard: int) -> dict[str, Any]:
         (line,) = write_shards(self.maker, self.folder, self.slices, [shard])

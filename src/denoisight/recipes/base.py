@@ -164,7 +164,7 @@ class Recipe(Part):
     seed: int = Field(0, description="With it, the data and the versions, a run is determined.")
     network: dict[str, bool | int | tuple[int, ...]] = Field({}, description="Sizes of a new network.")
     lora: Natural = Field(
-        0, description="Rank of adapters that a stock folder learns in place of its weights; 0: none, or 16 if asked."
+        0, description="Rank of adapters that a network learns in place of its weights; 0: none, or 16 if asked."
     )
     noise: Noise = Noise()
     gt_augment: GtAugment = GtAugment()
@@ -189,6 +189,8 @@ class Recipe(Part):
     def _is_duration(cls, text: str) -> str:
         if text and not re.fullmatch(r"\d+(\.\d+)?[smh]?", text):
             raise ValueError("a time is a number with s, m or h, like 90s, 10m or 2h")
+        if text and not float(text.rstrip("smh")):
+            raise ValueError("a time is more than nothing; leave it out for no limit")
         return text
 
     @property

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from ..annotations import Batch
 from ..create.annotate import Annotating
 from ..create.filters import Filters
@@ -18,7 +20,7 @@ from ..create.pairs import Maker, Variation, check_captions
 from ..data.augment import fit
 from ..data.open import open_data, subset
 from ..data.readers import Reader
-from ..errors import UsageError
+from ..errors import UsageError, shortlist
 from ..predict.load import load
 from ..predict.model import Model, task_of
 from ..runtime import versions, whole_folder, write_json
@@ -29,6 +31,7 @@ from .base import Recipe, override
 from .improve_looks import Looks
 from .improve_page import PAGE, PLAN, REPORT, write_improve_page
 from .improve_stages import Stages
+from .self_teaching import check_self_teaching
 from .start import starting_parts
 
 log = logging.getLogger(__name__)
@@ -102,6 +105,8 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     overwritten.
     """
     out = Path(out)
+    if plan.warm_up.threads:
+        torch.set_num_threads(plan.warm_up.threads)  # which settings of created pictures hold, too
     _check(plan)
     _claim(out, plan, overwrite)
     stages, device = Stages(out, plan.max_time, quiet), plan.warm_up.device
@@ -124,11 +129,17 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
 
 def _check(plan: Plan) -> None:
     """Raises, before anything is begun, what a stage would raise of the model, the tasks, the data or the words."""
+    check_self_teaching(override(plan.improving, {"self_teaching": {"pictures": "created"}}))
     parts = starting_parts(plan.warm_up, plan.source())
-    if plan.adapt:
+    if plan.adapt and plan.warm_up.route == "readout":
         parts = parts.with_config(creates=True)
     maker = plan.maker(Model(parts))
     check_captions(maker)
+    if plan.judge and not (able := set(load(plan.judge, plan.warm_up.device).tasks)) & set(maker.tasks):
+        raise UsageError(
+            f"The judge {plan.judge} knows {shortlist(sorted(able)) or 'no task'}, but {', '.join(maker.tasks)} "
+            "are learnt; take another, or leave --judge out."
+        )
     confidence = plan.improving.self_teaching.confidence
     if confidence and not any(label.confidence is not None for label in maker.blank.values()):
         raise UsageError(

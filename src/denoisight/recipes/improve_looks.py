@@ -3,6 +3,7 @@ their labels."""
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ..evaluate.features import Features, taps_of
 from ..predict.load import load
 from ..predict.model import Model, Options
 from .creation import judge_images
+
+log = logging.getLogger(__name__)
 
 
 class Looks:
@@ -39,10 +42,11 @@ class Looks:
             created = open_data(str(pictures), "all")
             seen = judge_images(created, self.real, features=self.eyes, judge=self.judge, options=Options(batch=16))
         except DenoisightError as error:
-            return {"not judged": str(error)}
+            log.warning("%s was not judged: %s", pictures.name, error)
+            return {"notes": [f"Not judged: {error}"]}
         (features,) = seen.result.features
         agreed = {each.task: _bounds(each.created, each.metric) for each in seen.result.agreement}
-        return {"kid": _bounds(features.created, "kid"), "agreement": agreed}
+        return {"kid": _bounds(features.created, "kid"), "agreement": agreed, "notes": list(seen.result.notes)}
 
 
 def _bounds(scores: Scores, name: str) -> list[float | None]:

@@ -72,7 +72,7 @@ def improve_page(told: Told, device: str = "auto") -> Page:
         tables=(_stages(told), *_scores(told), _pairs(told), *_looks(told)),
         plots=tuple(_plots(told)),
         panels=panels,
-        notes=(*_troubles(told), *missing, _use(told)),
+        notes=(*_troubles(told), *missing, *_noted(told), _use(told)),
     )
 
 
@@ -259,6 +259,12 @@ def _troubles(told: Told) -> Iterator[str]:
     for sign in told.report["signatures"]:
         where = f"{sign['stage']}: " if sign.get("stage") else ""
         yield f"Trouble. {where}{sign['seen']} What helps: {sign['remedy']}"
+
+
+def _noted(told: Told) -> Iterator[str]:
+    """What is to be said of the looks at each round's images."""
+    for stage in told.report["stages"]:
+        yield from (f"{stage['stage']}: {note}" for note in stage.get("notes", ()))
 
 
 def _use(told: Told) -> str:

@@ -6,6 +6,7 @@ import json
 import logging
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,16 +42,17 @@ class Stages:
     def done(self) -> list[dict[str, Any]]:
         return [line for line in self.lines.values() if not line.get("stopped")]
 
-    def left(self) -> float:
-        """Seconds of the time that is allowed."""
-        spent = sum(line["seconds"] for line in self.lines.values())
+    def left(self, but: str = "") -> float:
+        """Seconds of the time that is allowed, at least one; what the stage `but` took is not taken off."""
+        spent = sum(line["seconds"] for name, line in self.lines.items() if name != but)
         return max((self.max_time or 0.0) - spent, 1.0)
 
     def train(self, name: str, recipe: Recipe, share: float) -> Path:
         """A training in `out/name`, in this share of the time that is left."""
         folder = self.out / name
         if self.max_time and not recipe.max_time:
-            recipe = override(recipe, {"max_time": f"{self.left() * share:.0f}s"})
+            # A training that goes on knows itself how long it has taken.
+            recipe = override(recipe, {"max_time": f"{max(self.left(but=name) * share, 1.0):.0f}s"})
         begun = (folder / "config.yaml").is_file()
 
         def work() -> dict[str, Any]:
@@ -65,24 +67,27 @@ class Stages:
     def create(self, name: str, make: Callable[[], Maker], share: float) -> Path:
         """Shards of created pictures in `out/name`; with a time limit as many as fit into this share of the rest."""
         folder = self.out / name
+        passes = Counter(images=self.lines.get(name, {}).get("network_passes", 0))
 
         def work() -> dict[str, Any]:
             until, maker, lines = time.monotonic() + self.left() * share, make(), []
             slices = Slices.of(maker, FEW * maker.variation.per_image)
-            with counted(maker.model.parts.backbone.unet) as passes:
+            with counted(maker.model.parts.backbone.unet, passes):
                 for line in write_shards(maker, folder, slices, range(len(slices))):
                     lines.append(line)
                     if self.max_time and time.monotonic() > until:
                         break
             write_manifest(folder)
             made, pairs = sum(line.made for line in lines), sum(line.pairs for line in lines)
-            return {"made": made, "pairs": pairs, "dropped": reasons(lines), "network_passes": passes["images"]}
+            return {"made": made, "pairs": pairs, "dropped": reasons(lines)}
 
-        self.run(name, work)
+        self.run(name, work, lambda: {"network_passes": passes["images"]})
         return folder
 
-    def run(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do it, unless it is done, and what is told of it."""
+    def run(
+        self, name: str, work: Callable[[], dict[str, Any]], so_far: Callable[[], dict[str, Any]] = dict
+    ) -> dict[str, Any]:
+        """Do it, unless it is done, and what is told of it; `so_far` is told of one that is stopped, too."""
         before = self.lines.get(name, {"seconds": 0.0, "stopped": True})
         if not before.get("stopped"):
             log.info("%s is done already.", name)
@@ -95,18 +100,17 @@ class Stages:
             told = work()
         finally:
             seconds = before["seconds"] + time.monotonic() - began
-            self.lines[name] = {"stage": name, "seconds": round(seconds, 1), **told, "peak_mb": _peak_mb()}
+            self.lines[name] = {"stage": name, "seconds": round(seconds, 1), **so_far(), **told, "peak_mb": _peak_mb()}
             write_text(self.out / "stages.jsonl", "".join(json.dumps(line) + "\n" for line in self.lines.values()))
         return self.lines[name]
 
 
 @contextmanager
-def counted(unet: nn.Module) -> Iterator[dict[str, int]]:
-    """How many images, or latents, a network was asked about within the block."""
-    passes = {"images": 0}
-    handle = unet.register_forward_hook(lambda *call: passes.update(images=passes["images"] + len(call[-1][0])))
+def counted(unet: nn.Module, passes: Counter[str]) -> Iterator[None]:
+    """Adds to `passes["images"]` how many images, or latents, a network is asked about within the block."""
+    handle = unet.register_forward_hook(lambda *call: passes.update(images=len(call[-1][0])))
     try:
-        yield passes
+        yield
     finally:
         handle.remove()
 

@@ -19,6 +19,7 @@ from ..train.ema import Averaged, EMAModel, averaged, decay_of
 from ..train.objectives import ReadoutObjective
 from ..train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, Teacher
 from .base import Recipe
+from .base import SelfTeaching as SelfTeachingOf
 
 
 def beside(recipe: Recipe, reader: Reader) -> Reader:
@@ -27,8 +28,7 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     own = recipe.self_teaching
     if not own.pictures:
         return reader
-    if spoken := {"referring", "detection"} & set(recipe.tasks):
-        raise RecipeError(f"Nobody can tell what {spoken.pop()} shall find on pictures without truths; leave it out.")
+    check_self_teaching(recipe)
     size = (recipe.res or 64,) * 2
     # Nothing is judged on created pictures, so none are held out.
     split = "all" if is_shards(Path(own.pictures)) else "train"
@@ -38,6 +38,29 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
         pictures = Unlabelled(open_data(own.pictures, split, size=size, annotated=False), reader)
     chosen = subset(pictures, own.count) if own.count else pictures
     return Joined((chosen,)) if own.alone else Joined((reader, chosen))
+
+
+def check_self_teaching(recipe: Recipe) -> None:
+    """Raises `RecipeError` for what does not go together with learning from pictures beside the data."""
+    own = recipe.self_teaching
+    if spoken := {"referring", "detection"} & set(recipe.tasks):
+        raise RecipeError(f"Nobody can tell what {spoken.pop()} shall find on pictures without truths; leave it out.")
+    if own.dropout and recipe.route != "readout":
+        raise RecipeError(
+            "self_teaching.dropout is of heads that read features; leave it out, or take --route readout."
+        )
+    if own.labels == "own":
+        even = SelfTeachingOf(pictures=own.pictures, count=own.count, alone=own.alone, labels="own")
+        if unused := [name for name, value in own if value != getattr(even, name)]:
+            raise RecipeError(
+                f"self_teaching.{unused[0]} is of labels that the average gives; leave it out where pictures have "
+                "labels of their own."
+            )
+        if recipe.teaching.create:
+            raise RecipeError(
+                "Pictures with labels of their own would be learnt to be created, too; set --teaching.create 0, or "
+                "leave --self-teaching.labels as they are."
+            )
 
 
 def average_of(recipe: Recipe, objective: nn.Module) -> EMAModel:
@@ -56,19 +79,13 @@ def self_taught(
     own = recipe.self_teaching
     if not own.pictures or own.labels == "own":
         return objective
-    if own.dropout and not isinstance(objective, ReadoutObjective):
-        raise RecipeError(
-            "self_teaching.dropout is of heads that read features; leave it out, or take --route readout."
-        )
     how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout, own.colour, own.hidden)
     return SelfTaught(objective, _teacher(objective, parts, tasks, average), how)
 
 
 def _teacher(objective: nn.Module, parts: Parts, tasks: Sequence[Task], average: EMAModel) -> Teacher:
     if not isinstance(objective, ReadoutObjective):
-        return DenoiseTeacher(
-            parts.backbone, Averaged(parts.backbone, average), tasks, parts.config.steps, **parts.config.walk("ddim")
-        )
+        return DenoiseTeacher(parts.backbone, average, tasks, parts.config.steps, **parts.config.walk("ddim"))
     if objective.frozen:
         heads = Averaged(parts.heads, average)
         return ReadoutTeacher(lambda look, images, names: heads(look(), images, names), tasks)

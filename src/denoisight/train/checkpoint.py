@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: Optimizer, avera
         module.load_state_dict(load_file(folder / "weights.safetensors"))
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
         average.load_state_dict(torch.load(folder / "average.pt", weights_only=True))
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        first = str(error).splitlines()[0]
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"Checkpoint {folder} does not fit this run ({first}); resume from another.") from error
     return state
 

@@ -111,9 +111,8 @@ class DenoiseObjective(nn.Module):
 
     def losses(self, batch: Batch, features: Sequence[Tensor], seed: int, step: int) -> dict[str, Tensor]:
         """Named losses from a batch and its latents."""
-        backbone, roles, (image,) = self.backbone, self._roles(seed, step), features
-        if batch.unlabelled:
-            roles = [role for role in roles if role != CREATE] or roles
+        backbone, (image,) = self.backbone, features
+        roles = self._roles(seed, step, 0.0 if batch.unlabelled else self.teaching.create)
         canvases = [self._canvas(role, batch, image) for role in roles]
         clean = torch.cat([latents for latents, _ in canvases])
         valid = torch.cat([known for _, known in canvases])
@@ -145,9 +144,8 @@ class DenoiseObjective(nn.Module):
             return mean
         return mean / clean[valid].var(correction=0).clamp(min=LEAST_VARIANCE)
 
-    def _roles(self, seed: int, step: int) -> list[str]:
-        """What the images of this step are taught, no role twice."""
-        share = self.teaching.create
+    def _roles(self, seed: int, step: int, share: float) -> list[str]:
+        """What the images of this step are taught, no role twice; creation in this share of the passes."""
         names = [*self.tasks, *([CREATE] if share else [])]
         if not self.teaching.passes:
             return names

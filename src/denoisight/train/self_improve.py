@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
+from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from ..annotations import Batch
@@ -22,7 +23,7 @@ from ..models.backbone import Backbone, Condition
 from ..predict.denoise import denoise
 from ..runtime import generator, item_seed
 from ..tasks import Reading, Task
-from .noised import Network
+from .ema import Averaged
 from .views import blotted, tinted, with_gaps
 
 Features = Sequence[Tensor]
@@ -152,12 +153,25 @@ class ReadoutTeacher:
         return {task.truth: task.head.read(outputs[task.name], batch.images) for task in self.tasks}
 
 
+class _Asked(nn.Module):
+    """A backbone that denoises or, asked for words alone, encodes them: for a second set of weights of both."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, *asked: Any) -> Tensor:
+        return self.backbone(*asked) if len(asked) > 1 else self.backbone.text(*asked)
+
+
 class DenoiseTeacher:
     """Answers for all tasks by one walk of the averaged network, from noise that belongs to item and step."""
 
-    def __init__(self, backbone: Backbone, network: Network, tasks: Sequence[Task], steps: int, **walking: Any) -> None:
+    def __init__(
+        self, backbone: Backbone, average: EMAModel, tasks: Sequence[Task], steps: int, **walking: Any
+    ) -> None:
         self.backbone = backbone
-        self.network = network
+        self.network = Averaged(_Asked(backbone), average)
         self.tasks = tuple(tasks)
         self.steps = steps
         self.walking = walking
@@ -168,7 +182,7 @@ class DenoiseTeacher:
         image = backbone.beside(look()[0]).repeat(len(self.tasks), 1, 1, 1)
         words = [task.instruct(text) for task in self.tasks for text in batch.words(task.truth)]
         seeds = [[item_seed(seed, f"{task.name} {key}", step)] for task in self.tasks for key in batch.keys]
-        cond = Condition(image, backbone.text(words))
+        cond = Condition(image, self.network(words))
         steps = denoise(backbone, cond, seeds, steps=self.steps, denoiser=self._clean, **self.walking)
         canvases = backbone.latents.decode([taken.x for taken in steps][-1]).split(count)
         decoded = zip(self.tasks, canvases, strict=True)

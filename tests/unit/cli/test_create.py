@@ -47,6 +47,12 @@ def test_captions_from_flags_and_a_file(run, tmp_path):
     assert len(list((tmp_path / "out" / "rgb").glob("*.png"))) == 6
 
 
+@pytest.mark.parametrize("words", [("--min-confidence", "0.5"), ("--num-shards", "2", "--shard", "0"), ("--exact",)])
+def test_what_is_about_labels_needs_labels(run, tmp_path, words):
+    told = run("--prompt", "a red box", *words, code=2)
+    assert "is about labelled pictures; name --task" in told and not (tmp_path / "out").exists()
+
+
 def test_more_images_are_added_to_those_there(run, tmp_path):
     run("--prompt", "a red box", "--res", "16")
     one = (tmp_path / "out" / "rgb" / "000001.png").read_bytes()

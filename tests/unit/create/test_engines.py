@@ -11,7 +11,7 @@ import pytest
 from denoisight.create.engines import make_locally, make_on_ray
 from denoisight.create.pairs import Maker
 from denoisight.create.shards import Slices
-from denoisight.errors import DenoisightError, UsageError
+from denoisight.errors import DenoisightError, UsageError, WeightsError
 from denoisight.models.folder import save
 from denoisight.recipes.create import Order
 
@@ -113,3 +113,9 @@ def test_what_a_worker_refuses_is_told_in_its_own_words(cluster, order, slices, 
         make_on_ray(opening(replace(order, steps=2)), tmp_path / "out", slices, 2)
     assert "\n" not in str(refused.value)
     assert content(tmp_path / "out") == content(whole)
+
+
+@pytest.mark.long
+def test_a_worker_without_the_model_says_so(cluster, order, slices, tmp_path):
+    with pytest.raises(WeightsError, match="nowhere"):
+        make_on_ray(opening(replace(order, model=str(tmp_path / "nowhere"))), tmp_path / "out", slices, 2)

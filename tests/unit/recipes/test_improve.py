@@ -4,6 +4,7 @@ import html
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from denoisight.predict.load import load
 from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.improve import Plan, improve
 from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_improve_page
-from denoisight.recipes.improve_stages import Stages
+from denoisight.recipes.improve_stages import Stages, counted
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
 from denoisight.recipes.self_teaching import beside
@@ -132,6 +133,66 @@ def perceiving(creator: Path, folder: Path) -> Path:
     model = load(creator, "cpu")
     model.parts = model.parts.with_config(creates=False)
     return Path(model.save_pretrained(folder) or folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"self_teaching": {"labels": "own", "weight": 0.5}}, "self_teaching.weight is of labels that the average"),
+        ({"self_teaching": {"dropout": 0.5}, "route": "denoise", "backbone": "full"}, "dropout is of heads"),
+        ({"self_teaching": {"labels": "own"}, "route": "denoise", "backbone": "full", "teaching": {"create": 0.5}},
+         "would be learnt to be created"),
+    ],
+)  # fmt: skip
+def test_what_a_later_stage_would_refuse_is_told_at_once(
+    creator: Path, tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    told = plan(creator)
+    with pytest.raises(RecipeError, match=says):
+        improve(replace(told, improving=override(told.improving, changes)), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_judge_that_is_not_there_or_knows_nothing_of_it_is_told_at_once(creator: Path, tmp_path: Path) -> None:
+    for judge, says in ((str(tmp_path / "typo"), "typo"), (str(creator), "knows no task")):
+        with pytest.raises(DenoisightError, match=says):
+            improve(replace(plan(creator), judge=judge), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_time_that_a_training_took_before_it_was_stopped_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def trained(recipe: Recipe, folder: Path, **_: object) -> None:
+        asked.append(recipe.max_time)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("denoisight.recipes.improve_stages.train", trained)
+    lines = [{"stage": "warm-up", "seconds": 30.0}, {"stage": "improved-1", "seconds": 50.0, "stopped": True}]
+    (tmp_path / "stages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stages = Stages(tmp_path, max_time=100.0)
+    for name in ("improved-1", "improved-2"):
+        with pytest.raises(KeyboardInterrupt):
+            stages.train(name, Recipe(), share=0.2)
+    assert asked == ["14s", "4s"], "its own 50 seconds are left to itself, another stage pays for them"
+    late = Stages(tmp_path, max_time=1.0)
+    with pytest.raises(KeyboardInterrupt):
+        late.train("improved-3", Recipe(), share=0.2)
+    assert asked[-1] == "1s", "no time left is not no limit"
+
+
+def test_passes_are_counted_on_from_earlier_calls() -> None:
+    class Network(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            return (x,)
+
+    unet, passes = Network(), Counter(images=3)
+    with counted(unet, passes):
+        unet(torch.zeros(4, 2))
+    unet(torch.zeros(4, 2))
+    assert passes["images"] == 7
 
 
 def test_a_stage_that_was_stopped_keeps_its_time(tmp_path: Path) -> None:

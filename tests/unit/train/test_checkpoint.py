@@ -31,6 +31,16 @@ def test_the_last_checkpoint_outlives_a_full_disk(tmp_path: Path, full_disk: Ful
     assert load_checkpoint(before, module, optimizer, average)["step"] == 1
 
 
+@pytest.mark.parametrize("content", [b"", b"none of ours"])
+def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
+    module = nn.Linear(2, 2)
+    optimizer, average = torch.optim.AdamW(module.parameters()), averaged(module, 0.9)
+    folder = save_checkpoint(tmp_path, 1, module, optimizer, average, {})
+    (folder / "average.pt").write_bytes(content)
+    with pytest.raises(DataError, match="does not fit this run"):
+        load_checkpoint(folder, module, optimizer, average)
+
+
 def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path, full_disk: FullDisk) -> None:
     path = tmp_path / "metrics.jsonl"
     append_line(path, {"step": 1})

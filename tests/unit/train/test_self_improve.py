@@ -148,7 +148,7 @@ def test_denoising_is_taught_by_a_walk_of_the_average(batch: Batch) -> None:
     made = parts()
     objective = DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule))
     average = averaged(objective, 0.9, steady=True)
-    teacher = DenoiseTeacher(made.backbone, Averaged(made.backbone, average), TASKS, steps=2)
+    teacher = DenoiseTeacher(made.backbone, average, TASKS, steps=2)
     taught = SelfTaught(objective, teacher)
     losses = taught(batch, seed=0, step=0)
     assert {*NAMES, "loss", "created"} == set(losses)
@@ -186,11 +186,32 @@ def test_what_was_created_is_not_learnt_to_be_created(batch: Batch) -> None:
     made = parts()
     objective = DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule), Teaching(create=0.5))
     average = averaged(objective, 0.9, steady=True)
-    teacher = DenoiseTeacher(made.backbone, Averaged(made.backbone, average), TASKS, steps=1)
+    teacher = DenoiseTeacher(made.backbone, average, TASKS, steps=1)
     losses = SelfTaught(objective, teacher)(batch, seed=0, step=0)
     assert {*NAMES, "create", "loss", "created"} == set(losses)
-    real = batch.take([0, 1, 2])
+    real, created = batch.take([0, 1, 2]), batch.take([3, 4])
     assert losses["create"].equal(objective(real, seed=0, step=0)["create"])
+    single = Teaching(create=0.9, passes=1)
+    objective = DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule), single)
+    drawn = [set(objective(created, seed=0, step=step)) - {"loss"} for step in range(8)]
+    assert all(roles < set(NAMES) for roles in drawn)
+
+
+def test_the_teacher_hears_words_as_the_average_does(batch: Batch) -> None:
+    made = parts()
+    average = averaged(DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule)), 0.9, steady=True)
+    teacher = DenoiseTeacher(made.backbone, average, TASKS, steps=1)
+    created, latents = batch.take([3, 4]), [made.backbone.latents.encode(batch.take([3, 4]).images * 2 - 1)]
+    before = teacher(created, lambda: latents, 0, 0)
+    with torch.no_grad():
+        for weight in made.backbone.text.parameters():
+            weight.add_(1.0)
+    after = teacher(created, lambda: latents, 0, 0)
+    assert all(
+        torch.equal(before[name].annotation.tensors()[field], tensor)
+        for name in before
+        for field, tensor in after[name].annotation.tensors().items()
+    )
 
 
 def test_one_pass_of_a_frozen_network_serves_both_sets_of_heads(batch: Batch) -> None:
