@@ -64,7 +64,7 @@ def fit(
             optimizer.step()
             optimizer.zero_grad()
         losses = {k: losses.get(k, 0) + v.detach() / accumulate for k, v in parts.items()}
-        images += len(batch)
+        images += len(batch) * accelerator.num_processes
         unseen.append((step + 1, batch.keys, parts["loss"].detach()))
         if (micro + 1) % accumulate:
             continue
