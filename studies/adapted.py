@@ -28,3 +28,14 @@ def adapted(folder: Path, task: str, judged: Judged) -> Study:
         baselines=(BASE,),
         curves=tuple(arm.name for arm in arms),
     )
+
+
+def about(title: str, task: str, data: str, study: str) -> str:
+    return f"""
+# {title} by the default recipe, under every law
+
+`denoisight train {task}` as it is by default but for its law, from the embedded model, on
+{data}:
+{UNITS // 3} steps of 8 images, or {UNITS // 4} with on-policy corruption. Written from `results.jsonl` by
+`python -m studies.{study} --table`.
+"""

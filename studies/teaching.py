@@ -160,7 +160,7 @@ class Cell:
 
         steps = self.study.steps[1] // self.arm.rounds
         own: dict[str, Any] = {"model": str(model), "steps": steps, "seed": self.seed + 1000 * (turn + 1)}
-        if self.arm.pictures in ("", "annotated"):
+        if not self.arm.pictures:
             # As fast as the average that teaches: half of it is kept over a twentieth of the run.
             own["optim"] = {"ema": 0.5 ** (20 / steps)}
         return self._recipe(self_improve, own, {"self_teaching": self._beside(turn)}, self.arm.changes)

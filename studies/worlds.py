@@ -16,6 +16,11 @@ SIDE = 64
 ALL, MOST_LABELS, VAL = 8192, 400, 128
 
 
+def photographs(folder: str) -> Path:
+    """A set of real photographs."""
+    return Path(os.environ.get("DENOISIGHT_SHARED_DATA", "../shared/data")) / folder
+
+
 class World(Protocol):
     """Folders of labelled, of unlabelled and of test pictures; `adapt` steps of learning to create pictures like them
     come before everything else."""
@@ -86,7 +91,7 @@ class PhotoWorld:
 
     @property
     def whole(self) -> Path:
-        return Path(os.environ.get("DENOISIGHT_SHARED_DATA", "../shared/data")) / self.folder
+        return photographs(self.folder)
 
     @property
     def tested(self) -> Path:

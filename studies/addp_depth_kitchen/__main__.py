@@ -3,12 +3,12 @@
 DENOISIGHT_SHARED_DATA=DATA python -m studies.addp_depth_kitchen [--quick] [--jobs N] [--table]
 """
 
-import os
 from pathlib import Path
 
 from studies.addp_refer.__main__ import RECIPE
 from studies.aligned import command, grid
 from studies.arms import Judged, Study
+from studies.worlds import photographs
 
 UNITS = 3 * 360
 ARMS = grid()
@@ -39,9 +39,5 @@ the model generalises. Written from `results.jsonl` by `python -m studies.addp_d
 """
 
 
-def kitchen(quick: bool) -> Path:
-    return Path(os.environ.get("DENOISIGHT_SHARED_DATA", "../shared/data")) / "kitchen_rgbd_272x208"
-
-
 if __name__ == "__main__":
-    command(STUDY, ABOUT, kitchen)
+    command(STUDY, ABOUT, lambda quick: photographs("kitchen_rgbd_272x208"))

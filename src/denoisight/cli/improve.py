@@ -107,17 +107,8 @@ def improve(
         eta=eta,
     )
     adapt = adapt_creation(begin, adapt_time) if adapt_time else None
-    plan = Plan(
-        begin,
-        improving,
-        variation,
-        adapt,
-        rounds,
-        captions,
-        Filters(min_confidence=min_confidence if made_once else 0.0),
-        time_limit,
-        judge,
-    )
+    filters = Filters(min_confidence=min_confidence if made_once else 0.0)
+    plan = Plan(begin, improving, variation, adapt, rounds, captions, filters, time_limit, judge)
     folder = out or Path("runs") / f"improve-{'-'.join(tasks)}"
     done = run(plan, folder, overwrite=overwrite, quiet=quiet)
     for name, scores in done.scores.items():

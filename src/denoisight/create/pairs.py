@@ -211,8 +211,7 @@ class Maker:
         """What becomes of the images made of these samples, `per_image` of each, in their order.
 
         Batches are cut, and copies of each other looked for, among these alone, so the same sources give the same bits.
-        Raises `DataError` for a source that
-        cannot be read, `UsageError` for a caption that is too long.
+        Raises `DataError` for a source that cannot be read, `UsageError` for a caption that is too long.
         """
         items = [item for index in sources for item in self._items(index)]
         wanted = [item for item in items if item.told]
@@ -318,9 +317,14 @@ class Maker:
             facts |= {"confidence": judged.confidence, "valid": judged.valid}
         return facts
 
+    @property
+    def undoubted(self) -> list[str]:
+        """The tasks of whose labels nothing tells how sure they are."""
+        return [name for name, label in self.blank.items() if maskable(label) is None]
+
     def _check_doubts(self) -> None:
         """Says of which labels nothing tells how sure they are; raises `UsageError` where that is all."""
-        sure = [name for name, label in self.blank.items() if maskable(label) is None]
+        sure = self.undoubted
         what = f"Nothing tells how sure labels of {' and '.join(sure)} are, which --min-confidence asks for"
         if len(sure) == len(self.blank):
             raise UsageError(

@@ -7,6 +7,7 @@ words stay true, so such samples are still flipped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,8 +52,12 @@ class Augment:
             sample = sample.flip()
         if self.colour == 0:
             return sample
-        factors = [1 + self.colour * (2 * draw - 1) for draw in jitter]
-        return replace(sample, query=replace(sample.query, image=tint(sample.image, *factors)))
+        return replace(sample, query=replace(sample.query, image=tinted(sample.image, self.colour, jitter)))
+
+
+def tinted(image: Float[Tensor, "3 h w"], colour: float, draws: Sequence[float]) -> Float[Tensor, "3 h w"]:
+    """Brightness, contrast and saturation each changed by a factor in [1 - colour, 1 + colour], by draws in [0, 1)."""
+    return tint(image, *(1 + colour * (2 * draw - 1) for draw in draws))
 
 
 def tint(

@@ -87,6 +87,10 @@ class Plan:
         source = self.source(model.parts.config.resolution)
         return Maker(model, source, variation, labels, self.filters, self.captions)
 
+    def maker_of(self, folder: Path, turn: int) -> Maker:
+        """The same by the model in a folder."""
+        return self.maker(load(folder, self.warm_up.device), turn)
+
 
 class Improved(NamedTuple):
     """The best model's folder, the stage that it is from, validation scores by stage, and what went wrong."""
@@ -117,8 +121,7 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     trained = [stages.train("warm-up", override(plan.warm_up, {"model": model}), WARM_SHARE)]
     for turn in range(1, plan.rounds + 1):
         best, left = min(trained, key=_badness), 1 / (plan.rounds - turn + 1)
-        make = partial(lambda best, turn: plan.maker(load(best, device), turn), best, turn)
-        pictures = stages.create(f"created-{turn}", make, CREATE_SHARE * left)
+        pictures = stages.create(f"created-{turn}", partial(plan.maker_of, best, turn), CREATE_SHARE * left)
         stages.run(f"judged-{turn}", partial(looks.at, pictures))
         changes: dict[str, object] = {"model": str(best), "self_teaching": {"pictures": str(pictures)}}
         trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left))
@@ -140,12 +143,13 @@ def _check(plan: Plan) -> None:
             f"The judge {plan.judge} knows {shortlist(sorted(able)) or 'no task'}, but {', '.join(maker.tasks)} "
             "are learnt; take another, or leave --judge out."
         )
-    confidence = plan.improving.self_teaching.confidence
-    if confidence and not any(label.confidence is not None for label in maker.blank.values()):
-        raise UsageError(
-            f"Nothing tells how sure answers about {', '.join(maker.tasks)} are, which --min-confidence {confidence:g} "
-            "asks for; leave it out, or learn tasks that can be doubted (normals, semantic) by --route readout."
-        )
+    if plan.improving.self_teaching.confidence and (sure := maker.undoubted):
+        what = f"Nothing tells how sure answers about {' and '.join(sure)} are, which --min-confidence asks for"
+        if len(sure) == len(maker.tasks):
+            raise UsageError(
+                f"{what}; leave it out, or learn what can be doubted (normals, semantic) by --route readout."
+            )
+        log.warning("%s: they are taken as they are.", what)
 
 
 def _claim(out: Path, plan: Plan, overwrite: bool) -> None:

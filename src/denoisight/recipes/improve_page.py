@@ -212,7 +212,7 @@ def _looks(told: Told) -> list[Table]:
         (
             Cell(stage["stage"]),
             Cell(_bounds(stage["kid"])),
-            *(Cell(_bounds(stage["agreement"].get(task, [None]))) for task in agreed),
+            *(Cell(_bounds(stage["agreement"].get(task, ()))) for task in agreed),
         )
         for stage in seen
     )
@@ -224,10 +224,11 @@ def _looks(told: Told) -> list[Table]:
 
 
 def _bounds(values: Sequence[float | None]) -> str:
-    value, *ends = values
-    if value is None:
+    """A value with its interval, as far as they are known."""
+    known = [_number(value) for value in values if value is not None]
+    if not known:
         return "–"
-    return _number(value) + ("" if None in ends else " [{}, {}]".format(*map(_number, ends)))  # type: ignore[arg-type]
+    return f"{known[0]} [{known[1]}, {known[2]}]" if len(known) == 3 else known[0]
 
 
 def _plots(told: Told) -> Iterator[Plot]:

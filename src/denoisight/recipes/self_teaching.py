@@ -19,7 +19,6 @@ from ..train.ema import Averaged, EMAModel, averaged, decay_of
 from ..train.objectives import ReadoutObjective
 from ..train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, Teacher
 from .base import Recipe
-from .base import SelfTeaching as SelfTeachingOf
 
 
 def beside(recipe: Recipe, reader: Reader) -> Reader:
@@ -50,8 +49,10 @@ def check_self_teaching(recipe: Recipe) -> None:
             "self_teaching.dropout is of heads that read features; leave it out, or take --route readout."
         )
     if own.labels == "own":
-        even = SelfTeachingOf(pictures=own.pictures, count=own.count, alone=own.alone, labels="own")
-        if unused := [name for name, value in own if value != getattr(even, name)]:
+        used = {"pictures", "count", "alone", "labels", "average_over"}
+        if unused := [
+            name for name, value in own if name not in used and value != getattr(Recipe().self_teaching, name)
+        ]:
             raise RecipeError(
                 f"self_teaching.{unused[0]} is of labels that the average gives; leave it out where pictures have "
                 "labels of their own."
@@ -64,9 +65,9 @@ def check_self_teaching(recipe: Recipe) -> None:
 
 
 def average_of(recipe: Recipe, objective: nn.Module) -> EMAModel:
-    """The average that is validated and kept: of a run that teaches itself it starts as what it is, a good model."""
+    """The average that is validated and kept: beside pictures of its own it starts as what it is, a good model."""
     own = recipe.self_teaching
-    if not own.pictures or own.labels == "own":
+    if not own.pictures:
         return averaged(objective, recipe.optim.ema)
     over = own.average_over or max(recipe.steps * recipe.batch // 20, recipe.batch)
     return averaged(objective, decay_of(recipe.optim.ema, over, recipe.batch), steady=True)

@@ -24,7 +24,7 @@ from ..predict.denoise import denoise
 from ..runtime import generator, item_seed
 from ..tasks import Reading, Task
 from .ema import Averaged
-from .views import blotted, tinted, with_gaps
+from .views import varied, with_gaps
 
 Features = Sequence[Tensor]
 
@@ -124,7 +124,7 @@ class SelfTaught(nn.Module):
             return None
         draws = [generator(seed, f"seen {key}", step) for key in batch.keys]
         pairs = zip(batch.images, draws, strict=True)
-        return replace(batch, images=torch.stack([blotted(tinted(i, colour, d), hidden, d) for i, d in pairs]))
+        return replace(batch, images=torch.stack([varied(image, colour, hidden, draw) for image, draw in pairs]))
 
 
 def _mean(real: Mapping[str, Tensor], created: Mapping[str, Tensor], count: int, weight: float) -> dict[str, Tensor]:

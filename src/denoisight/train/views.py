@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data.augment import tint
+from ..data.augment import tinted
 from ..runtime import generator
 
 BLOTS = 8
@@ -28,10 +28,12 @@ def with_gaps(features: Sequence[Tensor], share: float, keys: Sequence[str], see
     return [maps * kept[..., None, None] / (1 - share) for maps, kept in zip(features, seen, strict=True)]
 
 
-def tinted(image: Float[Tensor, "3 h w"], colour: float, draw: torch.Generator) -> Float[Tensor, "3 h w"]:
-    """Brightness, contrast and saturation each changed by a factor in [1 - colour, 1 + colour]."""
-    factors = (1 + colour * (2 * torch.rand(3, generator=draw) - 1)).tolist()
-    return tint(image, *factors) if colour else image
+def varied(
+    image: Float[Tensor, "3 h w"], colour: float, hidden: float, draw: torch.Generator
+) -> Float[Tensor, "3 h w"]:
+    """With other colours, and a share of it hidden."""
+    factors = torch.rand(3, generator=draw).tolist()
+    return blotted(tinted(image, colour, factors) if colour else image, hidden, draw)
 
 
 def blotted(image: Float[Tensor, "3 h w"], share: float, draw: torch.Generator) -> Float[Tensor, "3 h w"]:

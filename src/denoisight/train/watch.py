@@ -167,8 +167,8 @@ def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
                 "--adapt-time.",
             )
         )
-    for task in first["agreement"]:
-        before, after = (look["agreement"][task] for look in (first, last))
+    for task in (task for task in first["agreement"] if task in last["agreement"]):
+        before, after = first["agreement"][task], last["agreement"][task]
         if _beyond(before, after, CHOOSE_BY[task][1]):
             found.append(
                 Signature(
@@ -181,12 +181,11 @@ def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
 
 
 def _beyond(before: Sequence[float | None], after: Sequence[float | None], worse: float) -> bool:
-    """Whether the whole of one interval is worse than the other; `worse` is positive where that
-    means higher."""
-    if None in (*before, *after):
+    """Whether the whole of one interval is worse than the other; `worse` is positive where that means higher."""
+    (_, low, high), (_, least, most) = before, after
+    if low is None or high is None or least is None or most is None:
         return False
-    ends = (after[1] - before[2], before[1] - after[2])  # type: ignore[operator]
-    return ends[worse < 0] > 0
+    return least > high if worse > 0 else most < low
 
 
 def _name(kind: str, task: str) -> str:

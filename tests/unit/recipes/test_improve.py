@@ -24,7 +24,7 @@ from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_i
 from denoisight.recipes.improve_stages import Stages, counted
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
-from denoisight.recipes.self_teaching import beside
+from denoisight.recipes.self_teaching import average_of, beside
 from denoisight.train.run import Run
 from denoisight.train.validate import CHOOSE_BY
 
@@ -264,6 +264,13 @@ def test_which_pictures_a_run_learns_from(own: dict[str, object], count: int, la
     reader, _ = _readers(recipe)
     samples = [reader[i] for i in range(len(reader))]
     assert len(samples) == count and sum(sample.labelled for sample in samples) == labelled
+
+
+@pytest.mark.parametrize("labels", ["average", "own"])
+def test_the_average_moves_as_fast_whoever_labels_the_pictures(labels: str) -> None:
+    own = {**TINY, "steps": 100, "self_teaching": {"pictures": "scenes:2", "labels": labels}}
+    average = average_of(override(self_improve(TASKS, "scenes:4"), own), torch.nn.Linear(1, 1))
+    assert average.get_decay(average.optimization_step + 1) == pytest.approx(0.5 ** (1 / 5)), "half over a twentieth"
 
 
 def test_words_have_no_answer_on_pictures_without_truths() -> None:

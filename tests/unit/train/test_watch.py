@@ -72,6 +72,7 @@ def test_pictures_that_go_astray_are_told_where_intervals_are_apart(last: dict, 
     found = going_astray([first, last])
     assert len(found) == len(said) and all(word in sign.seen for word, sign in zip(said, found, strict=True))
     assert going_astray([first]) == []
+    assert going_astray([first, {**last, "agreement": {}}]) == [sign for sign in found if "judge" not in sign.seen]
 
 
 def test_a_judge_that_agrees_less_is_one_whose_share_falls() -> None:
