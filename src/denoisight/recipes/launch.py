@@ -72,11 +72,6 @@ def train(
     parts = starting_parts(recipe, reader)
     learnt = parts.config.denoises if recipe.route == "denoise" else parts.config.reads
     tasks = tuple(task_of(entry) for entry in learnt if entry.name != INSTRUCT)
-    if accelerator.is_main_process:
-        claim(out, resume, overwrite)
-        describe(recipe, out, reader, held_out, accelerator.device)
-
-    accelerator.wait_for_everyone()
     objective = objective_of(recipe, parts, tasks).to(accelerator.device).train()
     optim = recipe.optim
     optimizer = make_optimizer(
@@ -87,6 +82,11 @@ def train(
     if isinstance(objective, DenoiseObjective):
         objective.teacher = Averaged(parts.backbone, average)
     plain, objective = objective, self_taught(recipe, objective, parts, tasks, average)
+    # Only now, so that a recipe that is refused leaves no folder behind.
+    if accelerator.is_main_process:
+        claim(out, resume, overwrite)
+        describe(recipe, out, reader, held_out, accelerator.device)
+    accelerator.wait_for_everyone()
     run = _run(recipe, out, accelerator, quiet)
     if resume:
         run.resume(objective, optimizer, average, None if resume == "latest" else Path(resume))

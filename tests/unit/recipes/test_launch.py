@@ -131,3 +131,13 @@ def test_the_teacher_of_a_run_is_its_average(tmp_path: Path) -> None:
         weights = sorted((tmp_path / name / "checkpoints").glob("step-*"))[-1] / "weights.safetensors"
         hashes.append(weights.read_bytes())
     assert hashes[1] == hashes[2] != hashes[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"noise": {"timesteps": "ctt"}}, {"gt_augment": {"kinds": "onpolicy"}}, {"noise": {"timesteps": "no.json"}}],
+)
+def test_a_recipe_that_is_refused_leaves_no_folder_behind(changes: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(DenoisightError):
+        train(quick("depth", model="new", **changes), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
