@@ -25,6 +25,9 @@ from .errors import DataError, UsageError
 IGNORE = 255
 """The label of pixels that nobody labelled."""
 
+MIRRORED = "mirrored/"
+"""What keys of mirrored pictures begin with."""
+
 Gauge = Literal["metres", "scale", "affine", "affine-disparity", "affine-log"]
 """What a depth map is known up to: nothing, a factor, a factor and a shift, the same of 1/depth or log depth."""
 
@@ -313,7 +316,8 @@ class Query:
 
     def flip(self) -> Query:
         avoid = tuple(map(mirror_words, self.avoid))
-        return replace(self, image=self.image.flip(-1), text=mirror_words(self.text), avoid=avoid)
+        text, key = mirror_words(self.text), mirror_key(self.key)
+        return replace(self, image=self.image.flip(-1), text=text, key=key, avoid=avoid)
 
     def crop(self, top: int, left: int, height: int, width: int) -> Query:
         return replace(self, image=self.image[_window(self.size, top, left, height, width)])
@@ -425,6 +429,17 @@ class Batch:
         """The places of samples whose truths are not known."""
         return [place for place, known in enumerate(self.labelled) if not known]
 
+    def flip(self) -> Batch:
+        """Mirrored left to right, as `Sample.flip`."""
+        return replace(
+            self,
+            images=self.images.flip(-1),
+            texts=tuple(map(mirror_words, self.texts)),
+            keys=tuple(map(mirror_key, self.keys)),
+            truths={name: truth.flip() for name, truth in self.truths.items()},
+            phrases={name: tuple(map(mirror_words, said)) for name, said in self.phrases.items()},
+        )
+
     def words(self, truth: str) -> tuple[str, ...]:
         """Each sample's text, in the words that this truth answers to."""
         return self.phrases.get(truth, self.texts)
@@ -435,6 +450,11 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         truths = {name: t.to(device) for name, t in self.truths.items()}
         return replace(self, images=self.images.to(device), truths=truths)
+
+
+def mirror_key(key: str) -> str:
+    """Of the mirrored picture, which is another one for whoever keeps something by its key."""
+    return key.removeprefix(MIRRORED) if key.startswith(MIRRORED) else MIRRORED + key
 
 
 def mirror_words(text: str) -> str:

@@ -30,6 +30,7 @@ def create(
     ensemble: int = 1,
     consistency: Annotated[bool, Parameter(negative="")] = False,
     exact: Annotated[bool, Parameter(negative="")] = False,
+    mirror: Annotated[bool, Parameter(negative="")] = False,
     min_confidence: float = 0.0,
     balance: float = 0.0,
     format: Literal["shards", "folder"] = "shards",
@@ -104,6 +105,8 @@ def create(
         which needs no camera to be known. How steeply it leans is not judged.
     exact
         Keep metric depth as float32, not in whole millimetres.
+    mirror
+        By features, labels are the mean of what is seen in an image and in its mirror image, for one more pass.
     min_confidence
         Pixels less sure than this, 0 to 1, become invalid; pairs with less than 30 % valid pixels are dropped.
         Labels of which nothing tells how sure they are stay as they are, which is said.
@@ -161,7 +164,7 @@ def create(
         raise UsageError("--num-shards N and --shard i belong together: one of N jobs, the i-th from 0.")
 
     labelling = {
-        "route": route, "ensemble": ensemble > 1, "consistency": consistency, "exact": exact,
+        "route": route, "ensemble": ensemble > 1, "consistency": consistency, "exact": exact, "mirror": mirror,
         "min_confidence": min_confidence, "balance": balance, "shard": shard is not None, "engine": engine != "local",
         "noise": noise != "gaussian",
     }  # fmt: skip
@@ -186,8 +189,8 @@ def create(
         tasks = () if task in ("", "all") else tuple(name.strip() for name in task.split(","))
         order = Order(
             model, device, precision, allow_pickle, data, split, tuple(words), num, per_image, noise_level, noise,
-            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, exact, min_confidence, balance, steps,
-            sampler, eta, guidance, negative, res, seed, batch,
+            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, exact, mirror, min_confidence, balance,
+            steps, sampler, eta, guidance, negative, res, seed, batch,
         )  # fmt: skip
         create_pairs(order, out, format, shard_size, (shard, num_shards), engine, workers)
         return

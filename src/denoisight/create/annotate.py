@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..annotations import Annotation, Depth, Labels, Mask, Normals, Query, resize_image, stack
+from ..annotations import Annotation, Depth, Labels, Mask, Normals, Query, mirror_words, resize_image, stack
 from ..errors import UsageError, shortlist
 from ..predict.ensemble import agree
 from ..predict.model import Model, Options
-from ..predict.readout import head_outputs
+from ..predict.readout import head_outputs, seen_both_ways
 from ..tasks import Reading, Task
 from .consistency import consistency
 
@@ -41,7 +41,8 @@ class Annotating:
     model learnt. steps: of the denoise route (None: the model's own). ensemble: members of the denoise route, where
     their kind can be merged. consistency: neither depth nor normals are surer than the two go together, as far as that
     can be told without knowing the camera (`create.consistency`). exact: depth is stored as float32, also where it is
-    metric and else rounded to whole millimetres.
+    metric and else rounded to whole millimetres. mirror: by features, the mean of what is seen in the picture and in
+    its mirror image, which costs a second pass (data distillation: Radosavovic et al., CVPR 2018).
     """
 
     tasks: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class Annotating:
     ensemble: int = 1
     consistency: bool = False
     exact: bool = False
+    mirror: bool = False
 
 
 def routes(model: Model, how: Annotating) -> dict[str, tuple[str, ...]]:
@@ -85,7 +87,7 @@ def annotate(
     model.parts.modules().eval()
     answers: dict[str, list[list[Reading]]] = {name: [[] for _ in queries] for name in chosen}
     if by_features := [name for name, ways in chosen.items() if "readout" in ways]:
-        for name, readings in _read(model, queries, by_features, batch).items():
+        for name, readings in _read(model, queries, by_features, batch, how.mirror).items():
             for place, reading in zip(answers[name], readings, strict=True):
                 place.append(reading)
     for name in [name for name, ways in chosen.items() if "denoise" in ways]:
@@ -117,18 +119,24 @@ def _routes(model: Model, name: str, route: Ways | None) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def _read(model: Model, queries: Sequence[Query], names: Sequence[str], batch: int) -> Mapping[str, list[Reading]]:
-    """One pass of the network for all tasks."""
+def _read(
+    model: Model, queries: Sequence[Query], names: Sequence[str], batch: int, mirror: bool
+) -> Mapping[str, list[Reading]]:
+    """One pass of the network for all tasks, or two."""
     done: dict[str, dict[int, Reading]] = {name: {} for name in names}
     for places in model.groups(queries, model.parts.config.resolution, batch):
         images = model.images([queries[i] for i in places], model.parts.config.resolution)
         captions = [queries[i].text for i in places]
-        for name, outputs in head_outputs(model.parts, images, names, captions).items():
+        found = head_outputs(model.parts, images, names, captions)
+        if mirror:
+            turned = head_outputs(model.parts, images.flip(-1), names, list(map(mirror_words, captions)))
+            found = seen_both_ways([model.reads[name] for name in names], found, turned)
+        for name, outputs in found.items():
             annotation, uncertainty = model.reads[name].head.read(outputs, images)
             for row, i in enumerate(places):
                 unsure = None if uncertainty is None else uncertainty[row].float().cpu()
                 done[name][i] = _fitted(Reading(annotation[row].to("cpu"), unsure), queries[i].size)
-    return {name: [found[i] for i in range(len(queries))] for name, found in done.items()}
+    return {name: [each[i] for i in range(len(queries))] for name, each in done.items()}
 
 
 def _fitted(reading: Reading, size: tuple[int, int]) -> Reading:

@@ -310,6 +310,7 @@ class Maker:
             "weights": self.model.weights_hash[:16],
             "route": self.annotating.route or "own",
             "consistency": self.annotating.consistency,
+            "mirror": self.annotating.mirror,
             "versions": versions(),
         }
         if judged:

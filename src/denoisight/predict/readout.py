@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,13 @@ def head_outputs(
 ) -> dict[str, Float[Tensor, "b k h w"]]:
     """What each task's head says, undecoded, from one shared pass."""
     return parts.heads(features(parts, images, texts), images, tasks)  # type: ignore[misc]
+
+
+def seen_both_ways(
+    tasks: Sequence[Task], outputs: Mapping[str, Tensor], mirrored: Mapping[str, Tensor]
+) -> dict[str, Float[Tensor, "b k h w"]]:
+    """The mean of what heads say of pictures and, turned back, of their mirror images: surer than either alone."""
+    return {task.name: (outputs[task.name] + task.head.mirrored(mirrored[task.name])) / 2 for task in tasks}
 
 
 def read(parts: Parts, images: Float[Tensor, "b 3 h w"], task: Task, texts: Sequence[str] = ()) -> Reading:

@@ -97,16 +97,19 @@ class Teaching(Part):
 class SelfTeaching(Part):
     """Pictures beside the data whose truths are not known or not used: see `train.self_improve`.
 
-    `pictures` are created ones or any others: a folder, shards, scenes[:N]; `count` of them (0: all). Their `labels`
+    `pictures` are created ones or any others: a folder, shards, scenes[:N]; `count` of them (0: all). Labelled samples
+    come as often again as makes them this share of the lessons, `labelled`, at least. The pictures' `labels`
     are what the run's average sees on them as it learns, or their own. The average keeps the share `optim.ema` of
     itself over `average_over` pictures (0: a twentieth of the run's). `dropout` is the share of features that heads do
     not see of such pictures while they learn, `colour` how far the pictures' colours change then and `hidden` the share
-    of them that is blotted out; the average sees all. `alone` leaves the labelled data out of the lessons, but for
-    validation.
+    of them that is blotted out; the average sees all, and by features with `mirror` the mirror image as well. With
+    `reach` a class is seen in a created picture only where its source has it within this share of the longer side.
+    `alone` leaves the labelled data out of the lessons, but for validation.
     """
 
     pictures: str = ""
     count: Natural = 0
+    labelled: Annotated[float, Field(ge=0, lt=1)] = 0.5
     labels: Literal["average", "own"] = "average"
     weight: Annotated[float, Field(ge=0)] = 1.0
     ramp: Natural = 0
@@ -114,6 +117,8 @@ class SelfTeaching(Part):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     colour: Share = 0.0
     hidden: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mirror: bool = True
+    reach: Share | None = None
     average_over: Natural = 0
     alone: bool = False
 

@@ -52,6 +52,7 @@ class Order:
     ensemble: int = 1
     consistency: bool = False
     exact: bool = False
+    mirror: bool = False
     min_confidence: float = 0.0
     balance: float = 0.0
     steps: int | None = None
@@ -78,7 +79,7 @@ class Order:
             self.per_image if self.data else self.num, level, self.noise, self.steps or 25, self.sampler, guidance,
             avoid, self.seed, self.res, self.batch, self.eta,
         )  # fmt: skip
-        annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency, self.exact)
+        annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency, self.exact, self.mirror)
         filters = Filters(min_confidence=self.min_confidence, balance=self.balance)
         return Maker(model, self.source(model), variation, annotating, filters, self.captions)
 

@@ -11,9 +11,9 @@ Route = Literal["readout", "denoise"]
 def warm_up(tasks: tuple[str, ...], data: str, route: Route = "readout") -> Recipe:
     """denoisight train --recipe warm-up TASK --data DIR
 
-    Heads on a frozen network that creates. Nothing is augmented, so its features are computed once for each picture.
-    By the route that denoises all of the network learns, and goes on learning to create pictures like the data, which
-    it would forget else.
+    Heads on a frozen network that creates. Pictures are mirrored and else left as they are, so its features are
+    computed once for each picture and its mirror image. By the route that denoises all of the network learns, and goes
+    on learning to create pictures like the data, which it would forget else.
     """
     recipe = Recipe(
         recipe="warm-up",
@@ -23,7 +23,7 @@ def warm_up(tasks: tuple[str, ...], data: str, route: Route = "readout") -> Reci
         route=route,
         steps=1500,
         batch=16,
-        augment=Augmentation(flip=0.0, crop=1.0, colour=0.0),
+        augment=Augmentation(flip=0.5, crop=1.0, colour=0.0),
         optim=Optim(lr=1e-3, ema=0.99),
         validations=6,
         predict_steps=1,

@@ -71,6 +71,6 @@ def _law(recipe: Recipe, backbone: Backbone) -> Float[Tensor, "T"]:
 
 
 def _feature_room(recipe: Recipe) -> int:
-    """Bytes for features of pictures that are always the same under a network that is."""
-    still = recipe.augment == Augmentation(flip=0.0, crop=1.0, colour=0.0)
+    """Bytes for features of pictures that are always the same, or mirrored, under a network that is."""
+    still = recipe.augment == Augmentation(flip=recipe.augment.flip, crop=1.0, colour=0.0)
     return int(recipe.cache_gb * 1e9) if still and recipe.backbone == "frozen" else 0

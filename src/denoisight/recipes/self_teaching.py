@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ..data.unlabelled import Joined, Unlabelled
 from ..errors import RecipeError
 from ..models.folder import Parts
 from ..predict.readout import features
-from ..tasks import Task
+from ..tasks import Task, make_tasks
 from ..train.ema import Averaged, EMAModel, averaged, decay_of
 from ..train.objectives import ReadoutObjective
 from ..train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, Teacher
@@ -34,9 +35,18 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     if own.labels == "own":
         pictures = open_data(own.pictures, split, reader.truths, size=size)
     else:
-        pictures = Unlabelled(open_data(own.pictures, split, size=size, annotated=False), reader)
+        unlabelled = open_data(own.pictures, split, size=size, annotated=False)
+        pictures = Unlabelled(unlabelled, reader, own.reach is not None)
+        if pictures.sources and not pictures.created:
+            raise RecipeError(
+                f"self_teaching.reach is of pictures created from {reader.name}, which none of {own.pictures} were; "
+                "leave it out."
+            )
     chosen = subset(pictures, own.count) if own.count else pictures
-    return Joined((chosen,)) if own.alone else Joined((reader, chosen))
+    if own.alone:
+        return Joined((chosen,))
+    again = own.labelled * len(chosen) / ((1 - own.labelled) * len(reader))
+    return Joined((*[reader] * max(math.ceil(round(again, 6)), 1), chosen))
 
 
 def check_self_teaching(recipe: Recipe) -> None:
@@ -44,12 +54,15 @@ def check_self_teaching(recipe: Recipe) -> None:
     own = recipe.self_teaching
     if spoken := {"referring", "detection"} & set(recipe.tasks):
         raise RecipeError(f"Nobody can tell what {spoken.pop()} shall find on pictures without truths; leave it out.")
-    if own.dropout and recipe.route != "readout":
-        raise RecipeError(
-            "self_teaching.dropout is of heads that read features; leave it out, or take --route readout."
-        )
+    if own.reach is not None and not any(task.head.near for task in make_tasks(recipe.tasks, ("any",))):
+        raise RecipeError("self_teaching.reach is of tasks that give every pixel a class; leave it out.")
+    for name, asked in {"dropout": own.dropout > 0, "reach": own.reach is not None}.items():
+        if asked and recipe.route != "readout":
+            raise RecipeError(
+                f"self_teaching.{name} is of heads that read features; leave it out, or take --route readout."
+            )
     if own.labels == "own":
-        used = {"pictures", "count", "alone", "labels", "average_over"}
+        used = {"pictures", "count", "labelled", "alone", "labels", "average_over"}
         if unused := [
             name for name, value in own if name not in used and value != getattr(Recipe().self_teaching, name)
         ]:
@@ -80,20 +93,24 @@ def self_taught(
     own = recipe.self_teaching
     if not own.pictures or own.labels == "own":
         return objective
-    how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout, own.colour, own.hidden)
-    return SelfTaught(objective, _teacher(objective, parts, tasks, average), how)
+    how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout, own.colour, own.hidden, own.mirror, own.reach)
+    return SelfTaught(objective, _teacher(objective, parts, tasks, average, how), how)
 
 
-def _teacher(objective: nn.Module, parts: Parts, tasks: Sequence[Task], average: EMAModel) -> Teacher:
+def _teacher(
+    objective: nn.Module, parts: Parts, tasks: Sequence[Task], average: EMAModel, how: SelfTeaching
+) -> Teacher:
     if not isinstance(objective, ReadoutObjective):
         return DenoiseTeacher(parts.backbone, average, tasks, parts.config.steps, **parts.config.walk("ddim"))
     if objective.frozen:
         heads = Averaged(parts.heads, average)
-        return ReadoutTeacher(lambda look, images, names: heads(look(), images, names), tasks)
+        return ReadoutTeacher(
+            lambda look, batch, names: heads(look(batch), batch.images, names), tasks, how.mirror, how.reach
+        )
     if parts.config.read_prompt == "caption":
         raise RecipeError("A network that is read under captions teaches itself only with --backbone frozen.")
     whole = Averaged(_Whole(parts), average)
-    return ReadoutTeacher(lambda look, images, names: whole(images, names), tasks)
+    return ReadoutTeacher(lambda look, batch, names: whole(batch.images, names), tasks, how.mirror, how.reach)
 
 
 class _Whole(nn.Module):

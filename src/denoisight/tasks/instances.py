@@ -19,4 +19,4 @@ def instances(classes: tuple[str, ...] = ()) -> Task:
     def read(outputs: Tensor, image: Tensor) -> Reading:
         return Reading(codec.decode(outputs, image), None)
 
-    return Task("instances", "instances", Labels, codec, "instances", Head(3, loss, read))
+    return Task("instances", "instances", Labels, codec, "instances", Head(3, loss, read, sideways=(1,)))

@@ -37,7 +37,7 @@ def normals(classes: tuple[str, ...] = (), codec: str = "unit", loss: str = "cos
         return Reading(annotation, way.expected(concentration(outputs.float())) / (math.pi / 2))
 
     channels = 3 if way.expected is None else 4
-    return Task("normals", "normals", Normals, chosen, "surface normals", Head(channels, measure, read))
+    return Task("normals", "normals", Normals, chosen, "surface normals", Head(channels, measure, read, sideways=(0,)))
 
 
 def cosine(outputs: Float[Tensor, "*b 3 h w"], truth: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b h w"]:

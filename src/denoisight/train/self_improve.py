@@ -21,6 +21,7 @@ from ..diffusion.schedule import Level
 from ..errors import UsageError
 from ..models.backbone import Backbone, Condition
 from ..predict.denoise import denoise
+from ..predict.readout import seen_both_ways
 from ..runtime import generator, item_seed
 from ..tasks import Reading, Task
 from .ema import Averaged
@@ -41,7 +42,10 @@ class SelfTeaching:
     dropout is the share of a network's features that heads do not see (UniMatch: Yang et al., CVPR 2023), which costs
     nothing, for the features are there; colour is how far brightness, contrast and saturation of the picture change
     (FixMatch: Sohn et al., NeurIPS 2020), hidden the share of it that is blotted out (MIC: Hoyer et al., CVPR 2023),
-    both of which take a pass of the network of their own.
+    both of which take a pass of the network of their own. And the teacher may see more: with `mirror` it says the mean
+    of what it sees in the picture and in its mirror image (data distillation: Radosavovic et al., CVPR 2018). What was
+    created from a labelled picture shows much of the same: with `reach` no class is seen in it that the other does not
+    have within this share of its longer side, where 1 is anywhere.
     """
 
     weight: float = 1.0
@@ -50,6 +54,8 @@ class SelfTeaching:
     dropout: float = 0.0
     colour: float = 0.0
     hidden: float = 0.0
+    mirror: bool = False
+    reach: float | None = None
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.ramp < 0 or not 0 <= self.confidence <= 1 or not 0 <= self.colour <= 1:
@@ -59,6 +65,8 @@ class SelfTeaching:
             )
         if not 0 <= self.dropout < 1 or not 0 <= self.hidden < 1:
             raise UsageError(f"Dropout {self.dropout} and hidden {self.hidden} came; both are in [0, 1).")
+        if self.reach is not None and not 0 <= self.reach <= 1:
+            raise UsageError(f"A reach of {self.reach} came; it is in [0, 1].")
 
     def weight_at(self, images: int) -> float:
         """After so many of the run's pictures."""
@@ -73,7 +81,7 @@ class Objective(Protocol):
     def losses(self, batch: Batch, features: Features, seed: int, step: int) -> dict[str, Tensor]: ...
 
 
-Look = Callable[[], Features]
+Look = Callable[[Batch], Features]
 """What a network makes of a batch, for who asks."""
 Teacher = Callable[[Batch, Look, int, int], Mapping[str, Reading]]
 """(batch, look, seed, step) -> a reading for each truth's name."""
@@ -105,11 +113,13 @@ class SelfTaught(nn.Module):
         if seen is None:
             both, seen = objective.features(batch), own
             ours, theirs = rows(both, known), rows(both, asked)
-            readings = self.teacher(own, lambda: theirs, seed, step)
+            readings = self.teacher(
+                own, lambda asked: theirs if asked is own else objective.features(asked), seed, step
+            )
         else:
             ours = objective.features(real) if real else ours
             theirs = list(objective.features(seen, keep=False))
-            readings = self.teacher(own, lambda: objective.features(own), seed, step)
+            readings = self.teacher(own, objective.features, seed, step)
         told = answered(seen, readings, self.how.confidence)
         created = objective.losses(told, with_gaps(theirs, self.how.dropout, own.keys, seed, step), seed, step)
         if not real:
@@ -139,18 +149,38 @@ def _mean(real: Mapping[str, Tensor], created: Mapping[str, Tensor], count: int,
 class ReadoutTeacher:
     """Answers for all tasks by the averaged heads, from the features that the raw ones are given, too.
 
-    heads: `(look, images, names) -> outputs`, under the averaged weights; where the backbone learns as well, it looks
-    at the images itself.
+    heads: `(look, batch, names) -> outputs`, under the averaged weights; where the backbone learns as well, it looks
+    at the images itself. mirror and reach: see `SelfTeaching`; the batch's truths are those of the sources, where
+    they are known.
     """
 
-    def __init__(self, heads: Callable[..., Mapping[str, Tensor]], tasks: Sequence[Task]) -> None:
+    def __init__(
+        self,
+        heads: Callable[..., Mapping[str, Tensor]],
+        tasks: Sequence[Task],
+        mirror: bool = False,
+        reach: float | None = None,
+    ) -> None:
         self.heads = heads
         self.tasks = tuple(tasks)
+        self.mirror = mirror
+        self.reach = reach
 
     @torch.no_grad()
     def __call__(self, batch: Batch, look: Look, seed: int, step: int) -> dict[str, Reading]:
-        outputs = self.heads(look, batch.images, [task.name for task in self.tasks])
-        return {task.truth: task.head.read(outputs[task.name], batch.images) for task in self.tasks}
+        names = [task.name for task in self.tasks]
+        outputs = self.heads(look, batch, names)
+        if self.mirror:
+            outputs = seen_both_ways(self.tasks, outputs, self.heads(look, batch.flip(), names))
+        return {
+            task.truth: task.head.read(self._near(task, outputs[task.name], batch), batch.images) for task in self.tasks
+        }
+
+    def _near(self, task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+        """Without what the picture's source rules out."""
+        if self.reach is None or task.head.near is None:
+            return outputs
+        return task.head.near(outputs, batch.truths[task.truth], self.reach)
 
 
 class _Asked(nn.Module):
@@ -179,7 +209,7 @@ class DenoiseTeacher:
     @torch.no_grad()
     def __call__(self, batch: Batch, look: Look, seed: int, step: int) -> dict[str, Reading]:
         backbone, count = self.backbone, len(batch)
-        image = backbone.beside(look()[0]).repeat(len(self.tasks), 1, 1, 1)
+        image = backbone.beside(look(batch)[0]).repeat(len(self.tasks), 1, 1, 1)
         words = [task.instruct(text) for task in self.tasks for text in batch.words(task.truth)]
         seeds = [[item_seed(seed, f"{task.name} {key}", step)] for task in self.tasks for key in batch.keys]
         cond = Condition(image, self.network(words))

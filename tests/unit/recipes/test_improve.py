@@ -257,7 +257,15 @@ def test_rounds_are_at_least_one(creator: Path) -> None:
 
 @pytest.mark.parametrize(
     ("own", "count", "labelled"),
-    [({}, 6, 4), ({"count": 1}, 5, 4), ({"alone": True}, 2, 0), ({"labels": "own"}, 6, 6)],
+    [
+        ({}, 6, 4),
+        ({"count": 1}, 5, 4),
+        ({"alone": True}, 2, 0),
+        ({"labels": "own"}, 6, 6),
+        ({"labelled": 0.8}, 10, 8),
+        ({"pictures": "scenes:12"}, 24, 12),
+        ({"pictures": "scenes:12", "labelled": 0.0}, 16, 4),
+    ],
 )
 def test_which_pictures_a_run_learns_from(own: dict[str, object], count: int, labelled: int) -> None:
     recipe = override(self_improve(TASKS, "scenes:4"), {**TINY, "self_teaching": {"pictures": "scenes:2", **own}})
@@ -271,6 +279,22 @@ def test_the_average_moves_as_fast_whoever_labels_the_pictures(labels: str) -> N
     own = {**TINY, "steps": 100, "self_teaching": {"pictures": "scenes:2", "labels": labels}}
     average = average_of(override(self_improve(TASKS, "scenes:4"), own), torch.nn.Linear(1, 1))
     assert average.get_decay(average.optimization_step + 1) == pytest.approx(0.5 ** (1 / 5)), "half over a twentieth"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "own", "message"),
+    [
+        (("semantic",), {}, "none of scenes:2 were"),
+        (("depth",), {}, "every pixel a class"),
+        (("semantic",), {"route": "denoise"}, "reach is of heads"),
+    ],
+)
+def test_a_source_rules_out_classes_of_what_was_created_from_it(
+    tasks: tuple[str, ...], own: dict[str, object], message: str
+) -> None:
+    asked = {**TINY, **own, "self_teaching": {"pictures": "scenes:2", "reach": 1.0}}
+    with pytest.raises(RecipeError, match=message):
+        beside(override(self_improve(tasks, "scenes:4"), asked), open_data("scenes:4"))
 
 
 def test_words_have_no_answer_on_pictures_without_truths() -> None:

@@ -1,13 +1,14 @@
 """Pictures without truths are taught what the averaged weights see on them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from denoisight.annotations import IGNORE, Batch, Boxes
+from denoisight.annotations import IGNORE, Batch, Boxes, Sample
 from denoisight.data.open import open_data
+from denoisight.data.readers import Reader
 from denoisight.data.scenes import CLASSES
 from denoisight.data.unlabelled import Joined, Unlabelled
 from denoisight.diffusion.timesteps import law
@@ -50,7 +51,9 @@ def self_taught(how: SelfTeaching = EVEN) -> tuple[SelfTaught, Parts]:
     made.backbone.requires_grad_(False)
     objective = ReadoutObjective(made, TASKS)
     heads = Averaged(made.heads, averaged(objective, 0.9, steady=True))
-    teacher = ReadoutTeacher(lambda look, images, names: heads(look(), images, names), TASKS)
+    teacher = ReadoutTeacher(
+        lambda look, batch, names: heads(look(batch), batch.images, names), TASKS, how.mirror, how.reach
+    )
     return SelfTaught(objective, teacher, how), made
 
 
@@ -74,7 +77,7 @@ def test_the_loss_is_the_mean_over_pictures_of_both_kinds(batch: Batch, weight: 
     objective, made = self_taught(SelfTeaching(weight=weight))
     plain = ReadoutObjective(made, TASKS)
     created = batch.take([3, 4])
-    told = answered(created, objective.teacher(created, lambda: features(made, created.images), 0, 0))
+    told = answered(created, objective.teacher(created, lambda asked: features(made, asked.images), 0, 0))
     real, own = (plain(some, seed=0, step=0) for some in (batch.take([0, 1, 2]), told))
     mixed = objective(batch, seed=0, step=0)
     for name in (*NAMES, "loss"):
@@ -103,7 +106,7 @@ def test_gaps_are_what_learns_does_not_see_and_the_teacher_does(batch: Batch) ->
     assert torch.equal(alone[0][0], gaps[0][1]) and not torch.equal(
         gaps[0], with_gaps(seen, 0.5, created.keys, 0, 1)[0]
     )
-    told = answered(created, objective.teacher(created, lambda: seen, 0, 0))
+    told = answered(created, objective.teacher(created, lambda asked: seen, 0, 0))
     expected = objective.objective.losses(told, gaps, 0, 0)["loss"]
     torch.testing.assert_close(objective(batch, seed=0, step=0)["created"], expected)
     assert with_gaps(seen, 0.0, created.keys, 0, 0) is seen
@@ -113,11 +116,11 @@ def test_the_answers_are_the_averages_and_carry_no_gradient(batch: Batch) -> Non
     objective, made = self_taught()
     created = batch.take([3, 4])
     seen = features(made, created.images)
-    before = objective.teacher(created, lambda: seen, 0, 0)
+    before = objective.teacher(created, lambda asked: seen, 0, 0)
     with torch.no_grad():
         for parameter in made.heads.parameters():
             parameter.add_(1.0)
-    after = objective.teacher(created, lambda: seen, 0, 0)
+    after = objective.teacher(created, lambda asked: seen, 0, 0)
     for name in NAMES:
         for field, tensor in before[name].annotation.tensors().items():
             assert torch.equal(tensor, after[name].annotation.tensors()[field]) and not tensor.requires_grad
@@ -182,6 +185,89 @@ def test_the_learner_sees_less_than_its_teacher(batch: Batch, how: SelfTeaching)
     assert again["loss"].equal(losses["loss"].detach()) and made.heads is not None
 
 
+def test_a_mirroring_teacher_sees_the_same_in_a_picture_and_in_its_mirror_image(batch: Batch) -> None:
+    objective, made = self_taught(SelfTeaching(mirror=True))
+    created = batch.take([3, 4])
+
+    def look(asked: Batch) -> list[torch.Tensor]:
+        return features(made, asked.images)
+
+    straight = objective.teacher(created, look, 0, 0)
+    turned = objective.teacher(created.flip(), look, 0, 0)
+    for name in NAMES:
+        expected = straight[name].annotation.flip().tensors()
+        for field, tensor in turned[name].annotation.tensors().items():
+            torch.testing.assert_close(tensor, expected[field])
+    alone = self_taught()[0].teacher(created, look, 0, 0)["normals"].annotation.vectors
+    assert not torch.allclose(alone, straight["normals"].annotation.vectors, atol=1e-3)
+
+
+def created_of(labelled: Reader, reach: bool = True) -> Unlabelled:
+    """Pictures that say they were created from the first two labelled ones."""
+    pictures = open_data("scenes:3", "val", size=(32, 32))
+    keys = [f"{labelled.keys[0]}#1", f"{labelled.keys[1]}#1", "another#1"]
+    return Unlabelled(Renamed(pictures, keys), labelled, reach)
+
+
+@dataclass
+class Renamed:
+    """A reader whose samples have other keys."""
+
+    reader: Reader
+    keys: Sequence[str]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.reader, name)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, i: int) -> Sample:
+        sample = self.reader[i]
+        return replace(sample, query=replace(sample.query, key=self.keys[i]))
+
+
+def test_of_a_created_picture_its_sources_labels_are_known_and_are_not_its_own() -> None:
+    labelled = open_data("scenes:3", "train", NAMES, size=(32, 32))
+    some = created_of(labelled)
+    assert some.created == {0: 0, 1: 1}
+    samples = [some[i] for i in range(3)]
+    assert not any(sample.labelled for sample in samples)
+    assert all(torch.equal(samples[i].truths["semantic"].ids, labelled[i].truths["semantic"].ids) for i in range(2))
+    assert not samples[2].truths["semantic"].valid.any() and not samples[0].truths["depth"].valid.any()
+    assert not created_of(labelled, reach=False)[0].truths["semantic"].valid.any()
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.1, 1.0])
+def test_no_class_is_seen_that_the_source_does_not_have_nearby(reach: float) -> None:
+    objective, made = self_taught(SelfTeaching(reach=reach))
+    labelled = open_data("scenes:3", "train", NAMES, size=(32, 32))
+    some = created_of(labelled)
+    created = Batch.of([some[i] for i in range(3)])
+    free = self_taught()[0].teacher(created, lambda asked: features(made, asked.images), 0, 0)["semantic"].annotation
+    told = objective.teacher(created, lambda asked: features(made, asked.images), 0, 0)["semantic"].annotation
+    assert torch.equal(told.ids[2], free.ids[2]) and not torch.equal(told.ids[:2], free.ids[:2])
+    for i in range(2):
+        source = labelled[i].truths["semantic"].ids
+        if reach == 0:
+            assert torch.equal(told.ids[i], source)
+        for y, x in ((0, 0), (9, 20), (31, 31)):
+            span = 32 if reach == 1 else round(reach * 32)
+            window = source[max(0, y - span) : y + span + 1, max(0, x - span) : x + span + 1]
+            assert told.ids[i, y, x] in window
+
+
+def test_a_mirrored_batch_is_one_of_mirrored_samples() -> None:
+    scenes = open_data("scenes:2", "train", NAMES, size=(32, 32))
+    samples = [scenes[i].only(NAMES) for i in range(2)]
+    turned, expected = Batch.of(samples).flip(), Batch.of([sample.flip() for sample in samples])
+    assert torch.equal(turned.images, expected.images) and turned.keys == expected.keys
+    assert turned.texts == expected.texts and turned.flip().keys == tuple(sample.key for sample in samples)
+    for name in NAMES:
+        for field, tensor in turned.truths[name].tensors().items():
+            assert torch.equal(tensor, expected.truths[name].tensors()[field])
+
+
 def test_what_was_created_is_not_learnt_to_be_created(batch: Batch) -> None:
     made = parts()
     objective = DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule), Teaching(create=0.5))
@@ -202,11 +288,11 @@ def test_the_teacher_hears_words_as_the_average_does(batch: Batch) -> None:
     average = averaged(DenoiseObjective(made.backbone, TASKS, law("uniform", made.backbone.schedule)), 0.9, steady=True)
     teacher = DenoiseTeacher(made.backbone, average, TASKS, steps=1)
     created, latents = batch.take([3, 4]), [made.backbone.latents.encode(batch.take([3, 4]).images * 2 - 1)]
-    before = teacher(created, lambda: latents, 0, 0)
+    before = teacher(created, lambda asked: latents, 0, 0)
     with torch.no_grad():
         for weight in made.backbone.text.parameters():
             weight.add_(1.0)
-    after = teacher(created, lambda: latents, 0, 0)
+    after = teacher(created, lambda asked: latents, 0, 0)
     assert all(
         torch.equal(before[name].annotation.tensors()[field], tensor)
         for name in before
@@ -225,7 +311,16 @@ def test_one_pass_of_a_frozen_network_serves_both_sets_of_heads(batch: Batch) ->
 
 
 @pytest.mark.parametrize(
-    "bad", [{"weight": -1.0}, {"ramp": -1}, {"confidence": 1.5}, {"dropout": 1.0}, {"colour": 2.0}, {"hidden": 1.0}]
+    "bad",
+    [
+        {"weight": -1.0},
+        {"ramp": -1},
+        {"confidence": 1.5},
+        {"dropout": 1.0},
+        {"colour": 2.0},
+        {"hidden": 1.0},
+        {"reach": 2.0},
+    ],
 )
 def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="came"):
