@@ -28,12 +28,14 @@ def run(study: Study, jobs: int | None = None) -> None:
         print(f"Seed {seed}: {len(study.arms) - len(cells)} runs are done, {len(cells)} to go.", flush=True)
         if not cells:
             continue
-        study.world.prepare(seed, any(not cell.arm.labels for cell in cells))
+        informed = [cell.informed for cell in cells if cell.arm.labelled_by == "all labels"]
+        study.world.prepare(seed, bool(informed) or any(not cell.arm.labels for cell in cells))
         if study.world.adapt:
             _each_once(learn_to_create, {Path(cells[0].creator): (cells[0],)}, jobs)
         creating = [cell for cell in cells if cell.arm.pictures in ("created", "annotated")]
-        _each_once(warm_up, {cell.warm: (cell,) for cell in [*cells, *(cell.maker for cell in creating)]}, jobs)
-        asked = [cell for cell in creating if cell.arm.labelled_by != "readout"]
+        warmed = [*cells, *informed, *(cell.maker for cell in creating)]
+        _each_once(warm_up, {cell.warm: (cell,) for cell in warmed}, jobs)
+        asked = [cell for cell in creating if "denoise" in cell.labellers]
         _each_once(warm_up_by_denoising, {cell.denoising: (cell,) for cell in asked}, jobs)
         turns = [(cell, turn) for cell in creating for turn in range(cell.arm.rounds)]
         _each_once(create, {cell.created(turn): (cell, turn) for cell, turn in turns}, jobs)
@@ -129,11 +131,11 @@ def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
     from denoisight.data.paired import write_pairs
     from denoisight.predict.load import load
 
-    reader, ways = open_data(str(cell.created(turn)), "all"), {"readout": cell.warm, "denoise": cell.denoising}
-    queries, models = [reader[i].query for i in range(len(reader))], {}
-    for way in ways if cell.arm.labelled_by == "both" else (cell.arm.labelled_by,):
-        models[way] = load(ways[way], "cpu")
-    found = [annotate(model, queries, Annotating(cell.arm.tasks, way), batch=16) for way, model in models.items()]
+    reader = open_data(str(cell.created(turn)), "all")
+    queries = [reader[i].query for i in range(len(reader))]
+    models = {way: load(folder, "cpu") for way, folder in cell.labellers.items()}
+    asking = {way: Annotating(cell.arm.tasks, way, mirror=True) for way in models}
+    found = [annotate(model, queries, asking[way], batch=16) for way, model in models.items()]
     truth_of = {task: next(iter(models.values())).task(task)[0].truth for task in cell.arm.tasks}
     truths = [
         {truth: _one([labels[task].annotation for labels in each]) for task, truth in truth_of.items()}

@@ -28,7 +28,7 @@ DENOISE = {
 MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "bf16"}
 
 
-STEPS = (600, 600)
+STEPS = (1000, 600)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +37,16 @@ class Arm:
 
     labels: 0 is all of them. pictures: beside the labelled ones, `count` of them: "created" and "unlabelled" ones are
     answered for by the average as it learns, "annotated" are created ones with the labels that the warm-up gave them,
-    or with those of another by denoising, or both (`labelled_by`). variation: how they are created; filters: which of
-    them are kept. rounds: the steps are divided among so many turns of creating and learning. warm: changes to the
-    recipes of both trainings; changes: to that of the second.
+    or with those of another by denoising, of both, or of one that learnt from all labels (`labelled_by`). variation:
+    how they are created; filters: which of them are kept. rounds: the steps are divided among so many turns of creating
+    and learning. warm: changes to the recipes of both trainings; changes: to that of the second.
     """
 
     name: str
     tasks: tuple[str, ...] = ("normals",)
     labels: int = 100
     pictures: Literal["", "created", "annotated", "unlabelled"] = ""
-    labelled_by: Literal["readout", "denoise", "both"] = "readout"
+    labelled_by: Literal["readout", "denoise", "both", "all labels"] = "readout"
     count: int = 400
     variation: Mapping[str, Any] = field(default_factory=dict)
     filters: Mapping[str, float | bool] = field(default_factory=dict)
@@ -206,8 +206,21 @@ class Cell:
 
     def annotated(self, turn: int) -> Path:
         """Where these pictures lie with the labels of the arm's own warm-up."""
-        by = [str(self.warm)] if self.arm.labelled_by == "readout" else [str(self.warm), str(self.denoising)]
+        by = [str(folder) for folder in self.labellers.values()]
         return ROOT / "annotated" / hash_of(str(self.created(turn)), by, self.arm.labelled_by) / "pairs"
+
+    @property
+    def informed(self) -> Cell:
+        """The same with all labels."""
+        return replace(self, arm=replace(self.arm, labels=0))
+
+    @property
+    def labellers(self) -> dict[str, Path]:
+        """Who labels created pictures once and for all: a model by each route."""
+        ways = {"readout": self.warm, "denoise": self.denoising}
+        if self.arm.labelled_by == "all labels":
+            return {"readout": self.informed.warm}
+        return ways if self.arm.labelled_by == "both" else {self.arm.labelled_by: ways[self.arm.labelled_by]}
 
 
 @cache

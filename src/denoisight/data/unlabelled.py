@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 
-from ..annotations import Labels, Sample
+from ..annotations import Sample
 from ..errors import DataError
 from .readers import Reader
 
@@ -16,14 +16,11 @@ from .readers import Reader
 class Unlabelled:
     """The pictures of one reader, whatever truths it has; blank ones of another's kinds stand in their place.
 
-    Their keys begin with "unlabelled/", so that they are never those of the labelled ones. With `sources`, pictures
-    that were created from one of the other's get its labels instead of blank ones, as what is known of them: they are
-    not theirs.
+    Their keys begin with "unlabelled/", so that they are never those of the labelled ones.
     """
 
     pictures: Reader
     like: Reader
-    sources: bool = False
 
     @property
     def name(self) -> str:
@@ -51,22 +48,12 @@ class Unlabelled:
         sample = self.like[0]
         return replace(sample, truths={name: truth.blank() for name, truth in sample.truths.items()}, phrases={})
 
-    @cached_property
-    def created(self) -> dict[int, int]:
-        """Of pictures that were created from one of the other reader's, its place there."""
-        places = {key: place for place, key in enumerate(self.like.keys)}
-        names = (key.rpartition("#")[0] for key in self.pictures.keys)
-        return {i: places[name] for i, name in enumerate(names) if name in places}
-
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, i: int) -> Sample:
-        query, known = self.pictures[i].query, dict(self.blanks.truths)
-        if self.sources and i in self.created:
-            source = self.like[self.created[i]].truths
-            known |= {name: truth for name, truth in source.items() if isinstance(truth, Labels) and truth.classes}
-        truths = {name: truth.resize(*query.size) for name, truth in known.items()}
+        query = self.pictures[i].query
+        truths = {name: truth.resize(*query.size) for name, truth in self.blanks.truths.items()}
         return Sample(replace(query, key=f"unlabelled/{query.key}"), truths, labelled=False)
 
 

@@ -102,8 +102,7 @@ class SelfTeaching(Part):
     are what the run's average sees on them as it learns, or their own. The average keeps the share `optim.ema` of
     itself over `average_over` pictures (0: a twentieth of the run's). `dropout` is the share of features that heads do
     not see of such pictures while they learn, `colour` how far the pictures' colours change then and `hidden` the share
-    of them that is blotted out; the average sees all, and by features with `mirror` the mirror image as well. With
-    `reach` a class is seen in a created picture only where its source has it within this share of the longer side.
+    of them that is blotted out; the average sees all, and by features with `mirror` the mirror image as well.
     `alone` leaves the labelled data out of the lessons, but for validation.
     """
 
@@ -118,7 +117,6 @@ class SelfTeaching(Part):
     colour: Share = 0.0
     hidden: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mirror: bool = True
-    reach: Share | None = None
     average_over: Natural = 0
     alone: bool = False
 

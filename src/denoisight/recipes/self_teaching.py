@@ -15,7 +15,7 @@ from ..data.unlabelled import Joined, Unlabelled
 from ..errors import RecipeError
 from ..models.folder import Parts
 from ..predict.readout import features
-from ..tasks import Task, make_tasks
+from ..tasks import Task
 from ..train.ema import Averaged, EMAModel, averaged, decay_of
 from ..train.objectives import ReadoutObjective
 from ..train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, Teacher
@@ -35,13 +35,7 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     if own.labels == "own":
         pictures = open_data(own.pictures, split, reader.truths, size=size)
     else:
-        unlabelled = open_data(own.pictures, split, size=size, annotated=False)
-        pictures = Unlabelled(unlabelled, reader, own.reach is not None)
-        if pictures.sources and not pictures.created:
-            raise RecipeError(
-                f"self_teaching.reach is of pictures created from {reader.name}, which none of {own.pictures} were; "
-                "leave it out."
-            )
+        pictures = Unlabelled(open_data(own.pictures, split, size=size, annotated=False), reader)
     chosen = subset(pictures, own.count) if own.count else pictures
     if own.alone:
         return Joined((chosen,))
@@ -54,13 +48,10 @@ def check_self_teaching(recipe: Recipe) -> None:
     own = recipe.self_teaching
     if spoken := {"referring", "detection"} & set(recipe.tasks):
         raise RecipeError(f"Nobody can tell what {spoken.pop()} shall find on pictures without truths; leave it out.")
-    if own.reach is not None and not any(task.head.near for task in make_tasks(recipe.tasks, ("any",))):
-        raise RecipeError("self_teaching.reach is of tasks that give every pixel a class; leave it out.")
-    for name, asked in {"dropout": own.dropout > 0, "reach": own.reach is not None}.items():
-        if asked and recipe.route != "readout":
-            raise RecipeError(
-                f"self_teaching.{name} is of heads that read features; leave it out, or take --route readout."
-            )
+    if own.dropout and recipe.route != "readout":
+        raise RecipeError(
+            "self_teaching.dropout is of heads that read features; leave it out, or take --route readout."
+        )
     if own.labels == "own":
         used = {"pictures", "count", "labelled", "alone", "labels", "average_over"}
         if unused := [
@@ -93,7 +84,7 @@ def self_taught(
     own = recipe.self_teaching
     if not own.pictures or own.labels == "own":
         return objective
-    how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout, own.colour, own.hidden, own.mirror, own.reach)
+    how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout, own.colour, own.hidden, own.mirror)
     return SelfTaught(objective, _teacher(objective, parts, tasks, average, how), how)
 
 
@@ -104,13 +95,11 @@ def _teacher(
         return DenoiseTeacher(parts.backbone, average, tasks, parts.config.steps, **parts.config.walk("ddim"))
     if objective.frozen:
         heads = Averaged(parts.heads, average)
-        return ReadoutTeacher(
-            lambda look, batch, names: heads(look(batch), batch.images, names), tasks, how.mirror, how.reach
-        )
+        return ReadoutTeacher(lambda look, batch, names: heads(look(batch), batch.images, names), tasks, how.mirror)
     if parts.config.read_prompt == "caption":
         raise RecipeError("A network that is read under captions teaches itself only with --backbone frozen.")
     whole = Averaged(_Whole(parts), average)
-    return ReadoutTeacher(lambda look, batch, names: whole(batch.images, names), tasks, how.mirror, how.reach)
+    return ReadoutTeacher(lambda look, batch, names: whole(batch.images, names), tasks, how.mirror)
 
 
 class _Whole(nn.Module):

@@ -24,15 +24,13 @@ class Head:
     """How one pass over features becomes an annotation: so many output channels, their loss, their meaning.
 
     `loss(outputs [b c h w], truth, image)` is a scalar over valid pixels; `read(outputs, image)` decodes. `sideways`
-    names the channels that point to the right where they are positive. `near(outputs, truth, reach)`, of tasks that it
-    makes sense for, rules out what a truth does not have within `reach` of a pixel, in shares of the longer side.
+    names the channels that point to the right where they are positive.
     """
 
     channels: int
     loss: Callable[[Tensor, Any, Tensor], Tensor]
     read: Callable[[Tensor, Tensor], Reading]
     sideways: tuple[int, ...] = ()
-    near: Callable[[Tensor, Any, float], Tensor] | None = None
 
     def mirrored(self, outputs: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
         """What outputs for a picture are for its mirror image."""

@@ -1,8 +1,6 @@
 """Semantic segmentation: one class a pixel."""
 
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from ..annotations import IGNORE, Labels
@@ -28,18 +26,4 @@ def labelling(name: str, prompt: str, classes: tuple[str, ...]) -> Task:
         best, ids = outputs.float().softmax(-3).max(-3)
         return Reading(Labels(ids, classes), 1 - best)
 
-    return Task(name, name, Labels, codec, prompt, Head(len(classes), loss, read, near=near), classes)
-
-
-def near(outputs: Float[Tensor, "b k h w"], truth: Labels, reach: float) -> Float[Tensor, "b k h w"]:
-    """Without the classes that no known pixel of `truth` has within `reach`, in shares of the longer side; 1 is
-    anywhere. Where nothing is known, nothing is ruled out."""
-    known = torch.where(truth.valid, truth.ids, outputs.shape[-3])
-    has = F.one_hot(known, outputs.shape[-3] + 1).movedim(-1, -3)[..., :-1, :, :].float()
-    if reach >= 1:
-        found = has.amax((-2, -1), keepdim=True)
-    else:
-        pixels = round(reach * max(truth.size))
-        found = F.max_pool2d(has, 2 * pixels + 1, stride=1, padding=pixels)
-    ruled_out = (found == 0) & (found > 0).any(-3, keepdim=True)
-    return outputs.masked_fill(ruled_out, torch.finfo(outputs.dtype).min)
+    return Task(name, name, Labels, codec, prompt, Head(len(classes), loss, read), classes)

@@ -43,9 +43,7 @@ class SelfTeaching:
     nothing, for the features are there; colour is how far brightness, contrast and saturation of the picture change
     (FixMatch: Sohn et al., NeurIPS 2020), hidden the share of it that is blotted out (MIC: Hoyer et al., CVPR 2023),
     both of which take a pass of the network of their own. And the teacher may see more: with `mirror` it says the mean
-    of what it sees in the picture and in its mirror image (data distillation: Radosavovic et al., CVPR 2018). What was
-    created from a labelled picture shows much of the same: with `reach` no class is seen in it that the other does not
-    have within this share of its longer side, where 1 is anywhere.
+    of what it sees in the picture and in its mirror image (data distillation: Radosavovic et al., CVPR 2018).
     """
 
     weight: float = 1.0
@@ -55,7 +53,6 @@ class SelfTeaching:
     colour: float = 0.0
     hidden: float = 0.0
     mirror: bool = False
-    reach: float | None = None
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.ramp < 0 or not 0 <= self.confidence <= 1 or not 0 <= self.colour <= 1:
@@ -65,8 +62,6 @@ class SelfTeaching:
             )
         if not 0 <= self.dropout < 1 or not 0 <= self.hidden < 1:
             raise UsageError(f"Dropout {self.dropout} and hidden {self.hidden} came; both are in [0, 1).")
-        if self.reach is not None and not 0 <= self.reach <= 1:
-            raise UsageError(f"A reach of {self.reach} came; it is in [0, 1].")
 
     def weight_at(self, images: int) -> float:
         """After so many of the run's pictures."""
@@ -150,21 +145,13 @@ class ReadoutTeacher:
     """Answers for all tasks by the averaged heads, from the features that the raw ones are given, too.
 
     heads: `(look, batch, names) -> outputs`, under the averaged weights; where the backbone learns as well, it looks
-    at the images itself. mirror and reach: see `SelfTeaching`; the batch's truths are those of the sources, where
-    they are known.
+    at the images itself. mirror: see `SelfTeaching`.
     """
 
-    def __init__(
-        self,
-        heads: Callable[..., Mapping[str, Tensor]],
-        tasks: Sequence[Task],
-        mirror: bool = False,
-        reach: float | None = None,
-    ) -> None:
+    def __init__(self, heads: Callable[..., Mapping[str, Tensor]], tasks: Sequence[Task], mirror: bool = False) -> None:
         self.heads = heads
         self.tasks = tuple(tasks)
         self.mirror = mirror
-        self.reach = reach
 
     @torch.no_grad()
     def __call__(self, batch: Batch, look: Look, seed: int, step: int) -> dict[str, Reading]:
@@ -172,15 +159,7 @@ class ReadoutTeacher:
         outputs = self.heads(look, batch, names)
         if self.mirror:
             outputs = seen_both_ways(self.tasks, outputs, self.heads(look, batch.flip(), names))
-        return {
-            task.truth: task.head.read(self._near(task, outputs[task.name], batch), batch.images) for task in self.tasks
-        }
-
-    def _near(self, task: Task, outputs: Tensor, batch: Batch) -> Tensor:
-        """Without what the picture's source rules out."""
-        if self.reach is None or task.head.near is None:
-            return outputs
-        return task.head.near(outputs, batch.truths[task.truth], self.reach)
+        return {task.truth: task.head.read(outputs[task.name], batch.images) for task in self.tasks}
 
 
 class _Asked(nn.Module):

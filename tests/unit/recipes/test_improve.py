@@ -281,22 +281,6 @@ def test_the_average_moves_as_fast_whoever_labels_the_pictures(labels: str) -> N
     assert average.get_decay(average.optimization_step + 1) == pytest.approx(0.5 ** (1 / 5)), "half over a twentieth"
 
 
-@pytest.mark.parametrize(
-    ("tasks", "own", "message"),
-    [
-        (("semantic",), {}, "none of scenes:2 were"),
-        (("depth",), {}, "every pixel a class"),
-        (("semantic",), {"route": "denoise"}, "reach is of heads"),
-    ],
-)
-def test_a_source_rules_out_classes_of_what_was_created_from_it(
-    tasks: tuple[str, ...], own: dict[str, object], message: str
-) -> None:
-    asked = {**TINY, **own, "self_teaching": {"pictures": "scenes:2", "reach": 1.0}}
-    with pytest.raises(RecipeError, match=message):
-        beside(override(self_improve(tasks, "scenes:4"), asked), open_data("scenes:4"))
-
-
 def test_words_have_no_answer_on_pictures_without_truths() -> None:
     recipe = override(self_improve(("referring",), "scenes:4"), {"self_teaching": {"pictures": "scenes:2"}})
     with pytest.raises(RecipeError, match="referring"):

@@ -1,14 +1,13 @@
 """Pictures without truths are taught what the averaged weights see on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
-from denoisight.annotations import IGNORE, Batch, Boxes, Sample
+from denoisight.annotations import IGNORE, Batch, Boxes
 from denoisight.data.open import open_data
-from denoisight.data.readers import Reader
 from denoisight.data.scenes import CLASSES
 from denoisight.data.unlabelled import Joined, Unlabelled
 from denoisight.diffusion.timesteps import law
@@ -51,9 +50,7 @@ def self_taught(how: SelfTeaching = EVEN) -> tuple[SelfTaught, Parts]:
     made.backbone.requires_grad_(False)
     objective = ReadoutObjective(made, TASKS)
     heads = Averaged(made.heads, averaged(objective, 0.9, steady=True))
-    teacher = ReadoutTeacher(
-        lambda look, batch, names: heads(look(batch), batch.images, names), TASKS, how.mirror, how.reach
-    )
+    teacher = ReadoutTeacher(lambda look, batch, names: heads(look(batch), batch.images, names), TASKS, how.mirror)
     return SelfTaught(objective, teacher, how), made
 
 
@@ -202,61 +199,6 @@ def test_a_mirroring_teacher_sees_the_same_in_a_picture_and_in_its_mirror_image(
     assert not torch.allclose(alone, straight["normals"].annotation.vectors, atol=1e-3)
 
 
-def created_of(labelled: Reader, reach: bool = True) -> Unlabelled:
-    """Pictures that say they were created from the first two labelled ones."""
-    pictures = open_data("scenes:3", "val", size=(32, 32))
-    keys = [f"{labelled.keys[0]}#1", f"{labelled.keys[1]}#1", "another#1"]
-    return Unlabelled(Renamed(pictures, keys), labelled, reach)
-
-
-@dataclass
-class Renamed:
-    """A reader whose samples have other keys."""
-
-    reader: Reader
-    keys: Sequence[str]
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.reader, name)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, i: int) -> Sample:
-        sample = self.reader[i]
-        return replace(sample, query=replace(sample.query, key=self.keys[i]))
-
-
-def test_of_a_created_picture_its_sources_labels_are_known_and_are_not_its_own() -> None:
-    labelled = open_data("scenes:3", "train", NAMES, size=(32, 32))
-    some = created_of(labelled)
-    assert some.created == {0: 0, 1: 1}
-    samples = [some[i] for i in range(3)]
-    assert not any(sample.labelled for sample in samples)
-    assert all(torch.equal(samples[i].truths["semantic"].ids, labelled[i].truths["semantic"].ids) for i in range(2))
-    assert not samples[2].truths["semantic"].valid.any() and not samples[0].truths["depth"].valid.any()
-    assert not created_of(labelled, reach=False)[0].truths["semantic"].valid.any()
-
-
-@pytest.mark.parametrize("reach", [0.0, 0.1, 1.0])
-def test_no_class_is_seen_that_the_source_does_not_have_nearby(reach: float) -> None:
-    objective, made = self_taught(SelfTeaching(reach=reach))
-    labelled = open_data("scenes:3", "train", NAMES, size=(32, 32))
-    some = created_of(labelled)
-    created = Batch.of([some[i] for i in range(3)])
-    free = self_taught()[0].teacher(created, lambda asked: features(made, asked.images), 0, 0)["semantic"].annotation
-    told = objective.teacher(created, lambda asked: features(made, asked.images), 0, 0)["semantic"].annotation
-    assert torch.equal(told.ids[2], free.ids[2]) and not torch.equal(told.ids[:2], free.ids[:2])
-    for i in range(2):
-        source = labelled[i].truths["semantic"].ids
-        if reach == 0:
-            assert torch.equal(told.ids[i], source)
-        for y, x in ((0, 0), (9, 20), (31, 31)):
-            span = 32 if reach == 1 else round(reach * 32)
-            window = source[max(0, y - span) : y + span + 1, max(0, x - span) : x + span + 1]
-            assert told.ids[i, y, x] in window
-
-
 def test_a_mirrored_batch_is_one_of_mirrored_samples() -> None:
     scenes = open_data("scenes:2", "train", NAMES, size=(32, 32))
     samples = [scenes[i].only(NAMES) for i in range(2)]
@@ -319,7 +261,6 @@ def test_one_pass_of_a_frozen_network_serves_both_sets_of_heads(batch: Batch) ->
         {"dropout": 1.0},
         {"colour": 2.0},
         {"hidden": 1.0},
-        {"reach": 2.0},
     ],
 )
 def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
