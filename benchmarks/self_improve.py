@@ -13,6 +13,8 @@ two passes  What training_2nd_stage.py of the released code does (Zheng et al., 
             which flatters this arm.
 cached      The first, where nothing is augmented: features are computed once for each image, in half precision.
 
+The released code asks of no mirror image, so neither do these arms.
+
 First it is checked, in fp32, that all arms give the same labels and the same loss. Then they take turns; the fastest
 round of each counts, since other programs on the machine can only slow them. The cached arm's first epoch is told
 beside. Ends with 1 where a promise is not kept.
@@ -74,7 +76,7 @@ class Ours:
     def labels(self, batch: Batch) -> Mapping[str, Reading]:
         """Of the images without truths."""
         asked = batch.unlabelled
-        return self.taught.teacher(batch.take(asked), lambda: rows(self.module.features(batch), asked), 0, 0)
+        return self.taught.teacher(batch.take(asked), lambda _: rows(self.module.features(batch), asked), 0, 0)
 
     def loss(self, batch: Batch, step: int) -> Tensor:
         return self.taught(batch, seed=0, step=step)["loss"]
@@ -194,7 +196,8 @@ def seconds(arm: Ours | TwoPasses, optimizer: torch.optim.Optimizer, batches: Se
 def main() -> int:
     args = _arguments()
     changes = {name: value for name, value in vars(args).items() if name not in ("steps", "rounds") and value}
-    recipe = override(self_improve(("normals",), "scenes:8"), {**changes, "self_teaching": {"pictures": "scenes:8"}})
+    beside = {"pictures": "scenes:8", "mirror": False}
+    recipe = override(self_improve(("normals",), "scenes:8"), {**changes, "self_teaching": beside})
     arms, batches = made_arms(recipe, args.steps)
     where = f"{recipe.device}, {torch.get_num_threads()} threads of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}"
     print(f"{recipe.model} at {recipe.res} px, batch {recipe.batch}, one pass in {recipe.precision}; {where}")

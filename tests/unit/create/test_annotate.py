@@ -53,6 +53,21 @@ def test_features_are_computed_once_for_all_tasks(tiny_model, monkeypatch):
     assert sum(passes) == len(QUERIES)
 
 
+def test_mirrored_labels_are_those_of_the_mirror_image_turned_back(tiny_model):
+    """Of all tasks with heads, so that a head whose sideways channels are not named would be found."""
+    names = tuple(tiny_model.reads)
+    how = Annotating(names, "readout", mirror=True)
+    queries = QUERIES[:3]  # masks of the last are resized, and of two pixels equally near one is taken
+    straight = annotate(tiny_model, queries, how)
+    turned = annotate(tiny_model, [query.flip() for query in queries], how)
+    assert {"normals", "semantic", "depth"} <= set(names)
+    for here, there in zip(straight, turned, strict=True):
+        for name in names:
+            same(here[name].annotation, there[name].annotation.flip())
+    alone = annotate(tiny_model, queries, Annotating(names, "readout"))
+    assert not torch.equal(alone[0]["normals"].annotation.vectors, straight[0]["normals"].annotation.vectors)
+
+
 def test_where_routes_differ_they_are_unsure(tiny_model):
     both, read, denoised = (
         annotate(tiny_model, QUERIES, Annotating(MERGED, r)) for r in ("both", "readout", "denoise")
