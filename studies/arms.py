@@ -117,7 +117,7 @@ def score_split(
     from denoisight.data.open import open_data, subset
     from denoisight.evaluate.own import own
     from denoisight.evaluate.steps import score_steps
-    from denoisight.predict.model import Options
+    from denoisight.predict.options import Options
     from denoisight.recipes.judge import RANDOM, ask
     from denoisight.tasks import make_tasks
 

@@ -90,7 +90,7 @@ def score(model: Path, tasks: Iterable[str], tested: Path) -> dict[str, Any]:
     from denoisight.evaluate.own import own
     from denoisight.evaluate.run import count_arms
     from denoisight.predict.load import load
-    from denoisight.predict.model import Options
+    from denoisight.predict.options import Options
     from denoisight.recipes.judge import predictor
     from denoisight.train.validate import CHOOSE_BY
 

@@ -29,7 +29,8 @@ from denoisight.annotations import Mask, Query
 from denoisight.data.scenes import VERSION, Scenes
 from denoisight.predict.critics import Critic, chance, oracle
 from denoisight.predict.load import load
-from denoisight.predict.model import Model, Options
+from denoisight.predict.model import Model
+from denoisight.predict.options import Options
 from denoisight.predict.prediction import Prediction
 from denoisight.runtime import versions
 

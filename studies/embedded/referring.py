@@ -22,7 +22,7 @@ from denoisight.evaluate.protocols import find, open_images
 from denoisight.evaluate.results import Result
 from denoisight.evaluate.run import Candidate, Predictor, evaluate_all
 from denoisight.predict.load import load
-from denoisight.predict.model import Options
+from denoisight.predict.options import Options
 from denoisight.recipes.judge import TRAINING_IMAGES, predictor
 from denoisight.runtime import write_json
 

@@ -11,7 +11,8 @@ from denoisight.data.scenes import CLASSES, PARTS, VERSION, Scenes
 from denoisight.models.embedded import SHIPPED, embedded_folder
 from denoisight.models.folder import read_config
 from denoisight.predict.load import load
-from denoisight.predict.model import Model, Options
+from denoisight.predict.model import Model
+from denoisight.predict.options import Options
 from denoisight.train.validate import validate
 
 

@@ -13,7 +13,8 @@ from denoisight.models.folder import Parts
 from denoisight.models.stock import EDITING
 from denoisight.models.widen import zeroed
 from denoisight.predict.load import load
-from denoisight.predict.model import Model, Options
+from denoisight.predict.model import Model
+from denoisight.predict.options import Options
 from denoisight.recipes import launch
 from denoisight.recipes.base import Augmentation, Optim, Recipe, Teaching
 from denoisight.recipes.generalist import generalist

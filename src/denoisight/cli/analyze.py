@@ -63,7 +63,7 @@ def analyze(
     import torch
 
     from ..predict.load import load
-    from ..predict.model import Options
+    from ..predict.options import Options
     from ..recipes.analysis_page import analysis_page
     from ..recipes.analyze import analyze as run
     from ..report.page import write_page

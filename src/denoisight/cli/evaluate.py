@@ -22,6 +22,7 @@ def evaluate(
     steps: int | None = None,
     stop_at: float | None = None,
     ensemble: int = 1,
+    mirror: Annotated[bool, Parameter(negative="")] = False,
     res: int | None = None,
     route: Literal["denoise", "readout"] | None = None,
     phrasing: str = "",
@@ -54,6 +55,8 @@ def evaluate(
         else runs/evaluation/...).
     stop_at
         Leave the denoising steps once the next noise level in [0, 1) is below this one (default: the model's own).
+    mirror
+        The mean of what is seen in a picture and in its mirror image; of models that are read out.
     phrasing
         Ask in free words, by the number of a paraphrase, from 0, or "random": of models that follow instructions.
     limit
@@ -64,7 +67,7 @@ def evaluate(
     import torch
 
     from ..predict.load import load
-    from ..predict.model import Options
+    from ..predict.options import Options
     from ..recipes.judge import judge
     from ..recipes.pages import evaluation_page
     from ..report.page import write_page
@@ -79,7 +82,7 @@ def evaluate(
         task=task,
         data=data,
         split=split,
-        options=Options(steps, ensemble, res, route, seed, batch, stop_at=stop_at),
+        options=Options(steps, ensemble, res, route, seed, batch, stop_at=stop_at, mirror=mirror),
         phrasing=phrasing,
         limit=limit,
         partial=partial,

@@ -72,7 +72,7 @@ def judge(
     from ..evaluate.features import inception as open_inception
     from ..evaluate.features import taps_of
     from ..predict.load import load
-    from ..predict.model import Options
+    from ..predict.options import Options
     from ..recipes.creation import judge_images
     from ..recipes.creation_page import creation_page, lead
     from ..report.page import write_page

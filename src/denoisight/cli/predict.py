@@ -22,6 +22,7 @@ def predict(
     steps: int | None = None,
     stop_at: float | None = None,
     ensemble: int = 1,
+    mirror: Annotated[bool, Parameter(negative="")] = False,
     res: int | None = None,
     route: Literal["denoise", "readout"] | None = None,
     prompt: str = "",
@@ -58,6 +59,8 @@ def predict(
         Leave them once the next noise level in [0, 1) is below this one (default: the model's own; 0: never).
     ensemble
         Members that are merged into one answer, with a map of uncertainty.
+    mirror
+        The mean of what is seen in a picture and in its mirror image; of models that are read out.
     prompt
         What is asked about every picture: the thing to segment, or an instruction.
     sampler
@@ -82,7 +85,7 @@ def predict(
     from ..annotations import Query
     from ..data.images import read_image
     from ..predict.load import load
-    from ..predict.model import Options
+    from ..predict.options import Options
     from ..predict.prediction import Prediction
     from ..tasks.instruct import INSTRUCT, understand
 
@@ -103,7 +106,8 @@ def predict(
     )
 
     options = Options(
-        steps, ensemble, res, route, seed, batch, sampler=sampler, ensemble_method=ensemble_method, stop_at=stop_at
+        steps, ensemble, res, route, seed, batch, sampler=sampler, ensemble_method=ensemble_method, stop_at=stop_at,
+        mirror=mirror,
     )  # fmt: skip
     written: list[str] = []
     bad: dict[str, str] = {}

@@ -96,7 +96,7 @@ def refer(
     from ..predict.critics import check_rounds, correct
     from ..predict.folder import describe, share, write_turn
     from ..predict.load import load
-    from ..predict.model import Options
+    from ..predict.options import Options
     from ..predict.puzzle import open_puzzle
     from ..predict.session import Session
     from .terminal import converse

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..annotations import Annotation, Depth, Labels, Mask, Normals, Query, mirror_words, resize_image, stack
+from ..annotations import Annotation, Depth, Labels, Mask, Normals, Query, resize_image, stack
 from ..errors import UsageError, shortlist
 from ..predict.ensemble import agree
-from ..predict.model import Model, Options
-from ..predict.readout import head_outputs, seen_both_ways
+from ..predict.model import Model
+from ..predict.options import Options
+from ..predict.readout import head_outputs
 from ..tasks import Reading, Task
 from .consistency import consistency
 
@@ -127,16 +128,13 @@ def _read(
     for places in model.groups(queries, model.parts.config.resolution, batch):
         images = model.images([queries[i] for i in places], model.parts.config.resolution)
         captions = [queries[i].text for i in places]
-        found = head_outputs(model.parts, images, names, captions)
-        if mirror:
-            turned = head_outputs(model.parts, images.flip(-1), names, list(map(mirror_words, captions)))
-            found = seen_both_ways([model.reads[name] for name in names], found, turned)
-        for name, outputs in found.items():
+        tasks = [model.reads[name] for name in names]
+        for name, outputs in head_outputs(model.parts, images, tasks, captions, mirror).items():
             annotation, uncertainty = model.reads[name].head.read(outputs, images)
             for row, i in enumerate(places):
                 unsure = None if uncertainty is None else uncertainty[row].float().cpu()
                 done[name][i] = _fitted(Reading(annotation[row].to("cpu"), unsure), queries[i].size)
-    return {name: [each[i] for i in range(len(queries))] for name, each in done.items()}
+    return {name: [found[i] for i in range(len(queries))] for name, found in done.items()}
 
 
 def _fitted(reading: Reading, size: tuple[int, int]) -> Reading:

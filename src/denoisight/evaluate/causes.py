@@ -16,7 +16,8 @@ from ..annotations import Sample, stack
 from ..data.readers import Reader
 from ..diffusion.noise import add_noise, gaussian
 from ..predict.denoise import denoise
-from ..predict.model import Model, Options
+from ..predict.model import Model
+from ..predict.options import Options
 from ..runtime import item_seed
 from ..tasks import Task
 from .protocols import Protocol

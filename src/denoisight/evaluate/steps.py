@@ -14,7 +14,8 @@ from ..annotations import Query
 from ..data.readers import Reader
 from ..diffusion.schedule import timesteps
 from ..metrics.tally import Tally, percentiles
-from ..predict.model import Model, Options
+from ..predict.model import Model
+from ..predict.options import Options
 from ..predict.prediction import Prediction
 from .protocols import Protocol
 from .results import Score

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..annotations import Annotation, Query, resize_image
-from ..diffusion.guidance import SHARES
 from ..diffusion.samplers import Step
 from ..errors import DenoisightError, UsageError, pick
 from ..models.backbone import Condition
@@ -26,73 +25,11 @@ from ..tasks import Reading, Task, make_tasks
 from ..tasks.instruct import INSTRUCT, understand
 from .denoise import denoise
 from .ensemble import agree
+from .options import Options, Route
 from .prediction import Prediction
 from .query import ImageLike, as_query
 from .readout import read
 from .steer import check, steer, told
-
-Route = Literal["denoise", "readout"]
-
-STRONGEST = 10.0
-"""The largest weight of guidance: estimates move that many times their difference."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a prediction is made.
-
-    steps: denoising steps (None: the model's own). ensemble: members that are merged, with uncertainty.
-    res: longest side in pixels at which the network works, 0 for the image's own (None: the model's).
-    route: None takes the one the model learnt, denoising first. seed: with an image's key it fixes the noise,
-    whatever the batch and order. batch: images in one network pass. match_input_resolution: give annotations the
-    size of the image rather than that of the network. trajectory: keep the clean estimate of every step.
-    ensemble_method: how members are merged, see `ensemble.METHODS`. latents: noise [n e, c, h, w] to start from in
-    place of the seed's, for images in one batch.
-    guidance: how strongly the words steer, in [0, 10], away from what the query avoids, or with nothing to avoid from
-    the empty prompt (None: 1 for queries with something to avoid, 0 for others). guide: the noise levels between which
-    it acts. negatives: "mean" shares the weight out among what is avoided, "sum" gives it to each. image_guidance: the
-    weight towards the image, for networks that edit.
-    stop_at: a noise level in [0, 1); the walk over all its steps is left once the next level is below it (None: the
-    model's own, 0: never).
-    """
-
-    steps: int | None = None
-    ensemble: int = 1
-    res: int | None = None
-    route: Route | None = None
-    seed: int = 0
-    batch: int = 8
-    sampler: str = "ddim"
-    match_input_resolution: bool = True
-    trajectory: bool = False
-    ensemble_method: str = "closed-form"
-    latents: Tensor | None = None
-    guidance: float | None = None
-    guide: tuple[float, float] = (0.0, 1.0)
-    negatives: str = "mean"
-    image_guidance: float = 0.0
-    stop_at: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "ensemble", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}, but must be at least 1.")
-        if self.res is not None and self.res < 0:
-            raise UsageError(f"res is {self.res}; give a number of pixels, or 0 for the image's own size.")
-        for name in ("guidance", "image_guidance"):
-            value = getattr(self, name)
-            # Written so that NaN is refused, too.
-            if value is not None and not 0 <= value <= STRONGEST:
-                raise UsageError(f"{name} is {value}; give 0 for none, or up to {STRONGEST:g}.")
-        low, high = self.guide
-        if not 0 <= low < high <= 1:
-            raise UsageError(f"guide is from {low} to {high}; give two noise levels in [0, 1], the lower one first.")
-        pick(SHARES, self.negatives, "way to weigh negatives")
-        if self.stop_at is not None and not 0 <= self.stop_at < 1:
-            raise UsageError(
-                f"stop_at is {self.stop_at}; give a noise level of at least 0, which never stops, below 1."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +136,7 @@ class Model:
         negatives: str = "mean",
         image_guidance: float = 0.0,
         stop_at: float | None = None,
+        mirror: bool = False,
     ) -> Any:
         """One `Prediction` for one image, a list for a list; `Options` says what the keywords mean.
 
@@ -207,7 +145,7 @@ class Model:
         """
         options = Options(
             steps, ensemble, res, route, seed, batch, sampler, match_input_resolution, trajectory,
-            ensemble_method, latents, guidance, guide, negatives, image_guidance, stop_at,
+            ensemble_method, latents, guidance, guide, negatives, image_guidance, stop_at, mirror,
         )  # fmt: skip
         if isinstance(images, ImageLike):
             return next(self.stream([as_query(images, 0, prompt, avoid)], task, options))
@@ -225,7 +163,12 @@ class Model:
         chosen, way = self.task(task, "denoise")
         return next(self._predict([query], chosen, way, options, look))
 
-    def stream(self, queries: Sequence[Query], task: str, options: Options = Options()) -> Iterator[Prediction]:
+    def stream(
+        self,
+        queries: Sequence[Query],
+        task: str,
+        options: Options = Options(),  # noqa: B008
+    ) -> Iterator[Prediction]:
         """Predictions in the order of the queries; images that are worked on at one size share batches.
 
         Under the task "instruct" each query's own text says what is asked for (`tasks.instruct`), and the
@@ -253,13 +196,15 @@ class Model:
             self._check(queries, task, options)
         elif options.guidance or options.image_guidance or any(query.avoid for query in queries):
             raise UsageError(f"{task.name!r} is read out in one pass, which words cannot steer; leave guidance out.")
+        elif options.mirror:
+            settings |= {"mirror": True}
         done: dict[int, Prediction] = {}
         for indices in self.groups(queries, longest, options.batch):
             group = [queries[i] for i in indices]
             if way == "denoise":
                 answers = self._denoise(group, look or self.look(group, longest), task, steps, options)
             else:
-                answers = self._read(self.images(group, longest), task, [query.text for query in group])
+                answers = self._read(self.images(group, longest), task, [query.text for query in group], options.mirror)
             for i, answer in zip(indices, answers, strict=True):
                 size = queries[i].size if options.match_input_resolution else answer.reading.annotation.size
                 steered = told(queries[i], options) if way == "denoise" else {}
@@ -289,6 +234,11 @@ class Model:
         save(self.parts.with_config(provenance=told), folder, card, DTYPES[dtype])
 
     def _check(self, queries: Sequence[Query], task: Task, options: Options) -> None:
+        if options.mirror:
+            raise UsageError(
+                f"{task.name!r} is denoised, and mirror images are for what is read out of features; leave mirror out, "
+                "or ask for an ensemble."
+            )
         for query in queries:
             check(query, task, options, self.parts.backbone)
         self.parts.backbone.text.check([task.instruct(words) for q in queries for words in (q.text, *q.avoid)])
@@ -346,8 +296,8 @@ class Model:
         return [agree(group, method) if ensemble > 1 else Reading(group[0], None) for group in members]
 
     @torch.no_grad()
-    def _read(self, images: Tensor, task: Task, texts: Sequence[str]) -> list[_Answer]:
-        annotation, uncertainty = read(self.parts, images, task, texts)
+    def _read(self, images: Tensor, task: Task, texts: Sequence[str], mirror: bool) -> list[_Answer]:
+        annotation, uncertainty = read(self.parts, images, task, texts, mirror)
         return [
             _Answer(Reading(annotation[i], None if uncertainty is None else uncertainty[i])) for i in range(len(images))
         ]

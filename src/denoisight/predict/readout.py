@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..annotations import mirror_words
 from ..diffusion.noise import over
 from ..models.backbone import Condition
 from ..models.folder import Parts
@@ -31,10 +32,18 @@ def features(parts: Parts, images: Float[Tensor, "b 3 h w"], texts: Sequence[str
 
 
 def head_outputs(
-    parts: Parts, images: Float[Tensor, "b 3 h w"], tasks: Sequence[str], texts: Sequence[str] = ()
+    parts: Parts,
+    images: Float[Tensor, "b 3 h w"],
+    tasks: Sequence[Task],
+    texts: Sequence[str] = (),
+    mirror: bool = False,
 ) -> dict[str, Float[Tensor, "b k h w"]]:
-    """What each task's head says, undecoded, from one shared pass."""
-    return parts.heads(features(parts, images, texts), images, tasks)  # type: ignore[misc]
+    """What each task's head says, undecoded, from one shared pass; with `mirror` from one of the mirror images, too."""
+    names = [task.name for task in tasks]
+    outputs: dict[str, Tensor] = parts.heads(features(parts, images, texts), images, names)  # type: ignore[misc]
+    if not mirror:
+        return outputs
+    return seen_both_ways(tasks, outputs, head_outputs(parts, images.flip(-1), tasks, list(map(mirror_words, texts))))
 
 
 def seen_both_ways(
@@ -44,6 +53,8 @@ def seen_both_ways(
     return {task.name: (outputs[task.name] + task.head.mirrored(mirrored[task.name])) / 2 for task in tasks}
 
 
-def read(parts: Parts, images: Float[Tensor, "b 3 h w"], task: Task, texts: Sequence[str] = ()) -> Reading:
+def read(
+    parts: Parts, images: Float[Tensor, "b 3 h w"], task: Task, texts: Sequence[str] = (), mirror: bool = False
+) -> Reading:
     """A task's annotation, decoded."""
-    return task.head.read(head_outputs(parts, images, [task.name], texts)[task.name], images)
+    return task.head.read(head_outputs(parts, images, [task], texts, mirror)[task.name], images)

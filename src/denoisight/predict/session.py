@@ -14,7 +14,8 @@ from ..annotations import Query
 from ..errors import DataError, SessionError, UsageError
 from ..render import to_rgb
 from ..runtime import write_json
-from .model import Model, Options
+from .model import Model
+from .options import Options
 from .prediction import Prediction
 from .query import ImageLike, as_query
 

@@ -16,7 +16,7 @@ from ..models.backbone import Backbone, Condition
 from ..tasks import Task
 
 if TYPE_CHECKING:
-    from .model import Options
+    from .options import Options
 
 
 def steer(backbone: Backbone, cond: Condition, queries: Sequence[Query], task: Task, options: Options) -> Denoiser:

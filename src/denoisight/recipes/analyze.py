@@ -22,7 +22,8 @@ from ..models.embedded import SHIPPED, embedded_folder
 from ..models.files import snapshot_of
 from ..models.folder import store_walk
 from ..predict.load import find_folder
-from ..predict.model import Model, Options
+from ..predict.model import Model
+from ..predict.options import Options
 from ..runtime import versions
 from ..train.contribution import MeasuredLaw, measure
 from ..train.validate import CHOOSE_BY

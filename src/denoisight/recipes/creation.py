@@ -32,7 +32,8 @@ from ..evaluate.run import Progress, enter, summarize
 from ..evaluate.statistics import statistics_of
 from ..metrics.intervals import PARTS
 from ..metrics.tally import Tally
-from ..predict.model import Model, Options
+from ..predict.model import Model
+from ..predict.options import Options
 from ..runtime import versions
 from ..tasks import TASKS
 from ..train.validate import CHOOSE_BY

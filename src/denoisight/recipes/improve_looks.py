@@ -14,7 +14,8 @@ from ..errors import DenoisightError
 from ..evaluate.creation_results import Scores
 from ..evaluate.features import Features, taps_of
 from ..predict.load import load
-from ..predict.model import Model, Options
+from ..predict.model import Model
+from ..predict.options import Options
 from .creation import judge_images
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from ..evaluate.own import own
 from ..evaluate.protocols import PROTOCOLS, Protocol, open_images
 from ..evaluate.results import Result, Results
 from ..evaluate.run import Candidate, Predictor, evaluate_all
-from ..predict.model import Model, Options
+from ..predict.model import Model
+from ..predict.options import Options
 from ..predict.prediction import Prediction
 from ..runtime import item_seed
 from ..tasks import TASKS
@@ -158,6 +159,7 @@ def _settings(model: Model, task: str, options: Options, phrasing: str) -> dict[
         "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
         "resolution": config.resolution if options.res is None else options.res,
         **({"stop_at": stop_at} if stop_at and way == "denoise" else {}),
+        **({"mirror": True} if options.mirror and way == "readout" else {}),
         **({"phrasing": _template(task, phrasing)} if phrasing else {}),
     }
 

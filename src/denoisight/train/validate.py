@@ -9,7 +9,8 @@ from ..annotations import Annotation, Query
 from ..data.readers import Reader
 from ..evaluate.own import own
 from ..evaluate.run import count
-from ..predict.model import Model, Options, Route
+from ..predict.model import Model
+from ..predict.options import Options, Route
 
 CHOOSE_BY = {
     "depth": ("abs_rel", 1.0),

@@ -9,7 +9,8 @@ from denoisight.create.consistency import consistency
 from denoisight.errors import UsageError
 from denoisight.models.folder import Parts
 from denoisight.predict.ensemble import agree
-from denoisight.predict.model import Model, Options
+from denoisight.predict.model import Model
+from denoisight.predict.options import Options
 
 QUERIES = [
     Query(torch.rand(3, *size, generator=torch.Generator().manual_seed(i)), "", f"q{i}")

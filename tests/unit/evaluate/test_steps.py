@@ -11,7 +11,7 @@ from denoisight.evaluate.results import Score
 from denoisight.evaluate.run import count
 from denoisight.evaluate.steps import StepScores, grid_of, score_steps
 from denoisight.metrics.tally import Tally
-from denoisight.predict.model import Options
+from denoisight.predict.options import Options
 
 FEW = Options(batch=3)
 

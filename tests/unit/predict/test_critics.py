@@ -14,7 +14,7 @@ from denoisight.data.scenes import Scenes
 from denoisight.errors import CriticError, DataError, MissingExtraError, SessionError, UsageError
 from denoisight.predict.chat import chat, prompt, read_answer
 from denoisight.predict.critics import chance, correct, oracle, person
-from denoisight.predict.model import Options
+from denoisight.predict.options import Options
 from denoisight.predict.prediction import Prediction
 from denoisight.predict.puzzle import open_puzzle
 from denoisight.predict.session import Session

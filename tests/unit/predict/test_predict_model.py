@@ -8,7 +8,8 @@ from PIL import Image
 from denoisight.annotations import Depth, Labels, Normals, Query
 from denoisight.errors import DataError, DenoisightError, UsageError, WeightsError
 from denoisight.predict.load import load
-from denoisight.predict.model import Model, Options
+from denoisight.predict.model import Model
+from denoisight.predict.options import Options
 from denoisight.predict.prediction import Prediction
 from denoisight.predict.query import as_query
 
@@ -364,3 +365,15 @@ def test_a_task_takes_its_own_number_of_steps_unless_told(make_parts) -> None:
     query = Query(torch.rand(3, 32, 32), key="a")
     for task, asked, taken in (("depth", None, 1), ("depth", 2, 2), ("normals", None, 3)):
         assert model.predict(query, task, steps=asked).settings["steps"] == taken
+
+
+def test_mirrored_answers_are_of_both_images_and_of_features_alone(tiny_model):
+    query = Query(torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(0)), "", "k")
+    mirrored = tiny_model.predict(query, "normals", route="readout", mirror=True)
+    assert mirrored.settings["mirror"] is True
+    turned = tiny_model.predict(query.flip(), "normals", route="readout", mirror=True).annotation.flip()
+    torch.testing.assert_close(mirrored.annotation.vectors, turned.vectors, rtol=0, atol=2e-5)
+    alone = tiny_model.predict(query, "normals", route="readout")
+    assert "mirror" not in alone.settings and differ(alone, mirrored)
+    with pytest.raises(UsageError, match="mirror images are for what is read out"):
+        tiny_model.predict(query, "normals", route="denoise", mirror=True)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from denoisight.errors import DataError, DenoisightError, SessionError, UsageError
-from denoisight.predict.model import Model, Options
+from denoisight.predict.model import Model
+from denoisight.predict.options import Options
 from denoisight.predict.session import Session
 
 RED, BLUE, LEFT = "the red box", "the blue cone", "the left one"

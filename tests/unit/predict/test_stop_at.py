@@ -9,7 +9,8 @@ from denoisight.diffusion.schedule import SPACINGS, scaled_linear, timesteps
 from denoisight.errors import UsageError
 from denoisight.models.folder import TaskEntry
 from denoisight.predict.denoise import steps_taken
-from denoisight.predict.model import Model, Options
+from denoisight.predict.model import Model
+from denoisight.predict.options import Options
 
 QUERY = Query(torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)), key="one")
 

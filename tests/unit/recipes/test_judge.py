@@ -12,7 +12,8 @@ from denoisight.data.scenes import CLASSES, Scenes
 from denoisight.errors import MissingExtraError, UsageError
 from denoisight.evaluate.protocols import PROTOCOLS, find, list_hash
 from denoisight.models.folder import TaskEntry
-from denoisight.predict.model import Model, Options
+from denoisight.predict.model import Model
+from denoisight.predict.options import Options
 from denoisight.recipes.judge import ask, judge
 from denoisight.recipes.pages import evaluation_page
 from denoisight.report.page import to_html
