@@ -5,8 +5,8 @@
 Three arms take whole steps (labels for created images, loss, gradient, optimizer, average) on the same batches, half of
 each without truths, with heads for normals on the frozen network:
 
-one pass    What the recipe self-improve does: one look of the frozen network serves averaged and raw heads, in the
-            recipe's precision.
+one pass    What the recipe self-improve does without mirror images: one look of the frozen network serves averaged and
+            raw heads, in the recipe's precision.
 two passes  What training_2nd_stage.py of the released code does (Zheng et al., ICLR 2025): for the teacher and for the
             learning heads alike autoencoder and network look at all images anew, in fp32, and nothing is kept. The
             teacher has weights of its own, which follow every ten steps. That it takes gradients there is left out,
@@ -48,7 +48,6 @@ from denoisight.tasks import Reading, Task
 from denoisight.train.ema import trained
 from denoisight.train.objectives import ReadoutObjective
 from denoisight.train.optimizers import make_optimizer
-from denoisight.train.self_improve import rows
 
 PROMISE_ONE_PASS = 2.0
 PROMISE_CACHED = 8.0
@@ -75,8 +74,7 @@ class Ours:
 
     def labels(self, batch: Batch) -> Mapping[str, Reading]:
         """Of the images without truths."""
-        asked = batch.unlabelled
-        return self.taught.teacher(batch.take(asked), lambda _: rows(self.module.features(batch), asked), 0, 0)
+        return self.taught.teacher(batch.take(batch.unlabelled), self.module.features, 0, 0)
 
     def loss(self, batch: Batch, step: int) -> Tensor:
         return self.taught(batch, seed=0, step=step)["loss"]

@@ -26,8 +26,6 @@ DENOISE = {
     "augment": {"colour": 0.0, "crop": 1.0},
 }
 MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "bf16"}
-
-
 STEPS = (1000, 600)
 
 
@@ -93,8 +91,10 @@ class Study:
     @property
     def settings(self) -> str:
         """A hash of what all runs have in common; results of other settings, or another creator, do not count."""
-        creator = weights_of(self.creator)
-        return hash_of(self.steps, creator, self.variation, self.recipe, repr(self.world), self.captions)
+        from denoisight.recipes.improving import self_improve, warm_up
+
+        creator, usual = weights_of(self.creator), [begin((), "").model_dump() for begin in (warm_up, self_improve)]
+        return hash_of(self.steps, creator, self.variation, self.recipe, repr(self.world), self.captions, usual)
 
     def rows(self) -> list[dict[str, Any]]:
         known = {arm.key for arm in self.arms}

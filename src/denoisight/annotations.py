@@ -25,9 +25,6 @@ from .errors import DataError, UsageError
 IGNORE = 255
 """The label of pixels that nobody labelled."""
 
-MIRRORED = "mirrored/"
-"""What keys of mirrored pictures begin with."""
-
 Gauge = Literal["metres", "scale", "affine", "affine-disparity", "affine-log"]
 """What a depth map is known up to: nothing, a factor, a factor and a shift, the same of 1/depth or log depth."""
 
@@ -171,7 +168,13 @@ class Labels(Annotation):
         return _size(self.ids)
 
     def flip(self) -> Labels:
-        return replace(self, ids=self.ids.flip(-1))
+        """A mirrored left arm is a right one, where both are classes."""
+        other = mirrored_classes(self.classes)
+        ids = self.ids.flip(-1)
+        if other != tuple(range(len(other))):
+            known = (ids >= 0) & (ids < len(other))
+            ids = torch.where(known, ids.new_tensor(other)[torch.where(known, ids, 0)], ids)
+        return replace(self, ids=ids)
 
     def crop(self, top: int, left: int, height: int, width: int) -> Labels:
         return replace(self, ids=self.ids[_window(self.size, top, left, height, width)])
@@ -302,13 +305,15 @@ def stack(items: Sequence[Kind]) -> Kind:
 class Query:
     """What a predictor is given: a picture, what is asked about it, and a name that its random numbers hang on.
 
-    `avoid` is what the text was, or may be, confused with: "the left one". Predictions keep away from it.
+    `avoid` is what the text was, or may be, confused with: "the left one". Predictions keep away from it. `mirrored`
+    tells a mirror image from the picture of the same name.
     """
 
     image: Float[Tensor, "3 h w"]
     text: str = ""
     key: str = ""
     avoid: tuple[str, ...] = ()
+    mirrored: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -316,8 +321,8 @@ class Query:
 
     def flip(self) -> Query:
         avoid = tuple(map(mirror_words, self.avoid))
-        text, key = mirror_words(self.text), mirror_key(self.key)
-        return replace(self, image=self.image.flip(-1), text=text, key=key, avoid=avoid)
+        image, text = self.image.flip(-1), mirror_words(self.text)
+        return replace(self, image=image, text=text, avoid=avoid, mirrored=not self.mirrored)
 
     def crop(self, top: int, left: int, height: int, width: int) -> Query:
         return replace(self, image=self.image[_window(self.size, top, left, height, width)])
@@ -380,7 +385,8 @@ class Sample:
 class Batch:
     """Samples of one size, stacked: images [b 3 h w], and truths with a leading batch axis.
 
-    `labelled` tells whose truths are known; where nothing is said, all are.
+    `labelled` tells whose truths are known; where nothing is said, all are. `mirrored` tells which are mirror images;
+    where nothing is said, none is.
     """
 
     images: Float[Tensor, "b 3 h w"]
@@ -389,6 +395,7 @@ class Batch:
     truths: Mapping[str, Annotation]
     phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     labelled: tuple[bool, ...] = ()
+    mirrored: tuple[bool, ...] = ()
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Batch:
@@ -410,6 +417,7 @@ class Batch:
             {name: stack([s.truths[name] for s in samples]) for name in names},
             {name: tuple(s.asked(name).text for s in samples) for name in spoken},
             tuple(s.labelled for s in samples),
+            tuple(s.query.mirrored for s in samples),
         )
 
     def take(self, rows: Sequence[int]) -> Batch:
@@ -422,6 +430,7 @@ class Batch:
             {name: truth[places] for name, truth in self.truths.items()},
             {name: tuple(said[i] for i in rows) for name, said in self.phrases.items()},
             tuple(self.labelled[i] for i in rows) if self.labelled else (),
+            tuple(self.mirrored[i] for i in rows) if self.mirrored else (),
         )
 
     @property
@@ -435,10 +444,15 @@ class Batch:
             self,
             images=self.images.flip(-1),
             texts=tuple(map(mirror_words, self.texts)),
-            keys=tuple(map(mirror_key, self.keys)),
             truths={name: truth.flip() for name, truth in self.truths.items()},
             phrases={name: tuple(map(mirror_words, said)) for name, said in self.phrases.items()},
+            mirrored=tuple(not mirrored for _, mirrored in self.names),
         )
+
+    @property
+    def names(self) -> list[tuple[str, bool]]:
+        """Of its pictures, in which a mirror image is another one: (key, mirrored)."""
+        return list(zip(self.keys, self.mirrored or (False,) * len(self), strict=True))
 
     def words(self, truth: str) -> tuple[str, ...]:
         """Each sample's text, in the words that this truth answers to."""
@@ -452,9 +466,10 @@ class Batch:
         return replace(self, images=self.images.to(device), truths=truths)
 
 
-def mirror_key(key: str) -> str:
-    """Of the mirrored picture, which is another one for whoever keeps something by its key."""
-    return key.removeprefix(MIRRORED) if key.startswith(MIRRORED) else MIRRORED + key
+def mirrored_classes(classes: Sequence[str]) -> tuple[int, ...]:
+    """For each class the place of what its things are in a mirror image: mostly its own."""
+    places = {name.lower(): place for place, name in enumerate(classes)}
+    return tuple(places.get(mirror_words(name).lower(), place) for place, name in enumerate(classes))
 
 
 def mirror_words(text: str) -> str:

@@ -19,7 +19,8 @@ ABOUT = """
 # How many created pictures
 
 Normals from 100 labelled scenes and half as many to four times as many pictures beside, created from them or real ones
-without labels, labelled by the average as it learns. Everything else is as in `self_improve`.
+without labels, labelled by the average as it learns. At least half of each batch are labelled scenes, and two thirds of
+it beside 50 pictures. Everything else is as in `self_improve`.
 Written from `results.jsonl` by `python -m studies.creation_count --table`.
 """
 

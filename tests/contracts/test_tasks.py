@@ -75,6 +75,68 @@ def test_it_stands_in_the_table_under_its_name(task):
     assert task.classes in ((), CLASSES)
 
 
+SIDES = ("floor", "left box", "right box", "ball")
+
+
+def assert_mirrored(task, outputs):
+    """What is read of a mirror image's outputs, turned back, is the mirror image of what is read."""
+    straight, turned = (
+        task.head.read(out, image) for out, image in ((outputs, IMAGES), (task.head.mirrored(outputs), IMAGES.flip(-1)))
+    )
+    expected = straight.annotation.flip()
+    assert expected.tensors().keys() == turned.annotation.tensors().keys()
+    for name, tensor in turned.annotation.tensors().items():
+        torch.testing.assert_close(tensor, expected.tensors()[name], rtol=1e-4, atol=1e-4)
+    if straight.uncertainty is not None:
+        torch.testing.assert_close(turned.uncertainty, straight.uncertainty.flip(-1))
+
+
+@every_pixel_task
+def test_outputs_for_a_mirror_image_are_turned_back(task):
+    assert_mirrored(task, perfect(task, batch_of(task)))
+
+
+@pytest.mark.parametrize("loss", LOSSES["normals"])
+def test_outputs_of_normals_are_turned_back_whatever_they_learn_by(loss):
+    (task,) = make_tasks(["normals"], losses={"normals": loss})
+    assert_mirrored(task, draw(3, 2, task.head.channels, 8, 12) * 2 - 1)
+
+
+@pytest.mark.parametrize("name", ["semantic", "parts"])
+def test_classes_that_are_named_by_side_change_places(name):
+    (task,) = make_tasks([name], SIDES)
+    outputs = draw(4, 2, 4, 8, 12)
+    assert_mirrored(task, outputs)
+    left = Labels(torch.full((8, 12), 1), SIDES)
+    assert (left.flip().ids == 2).all() and torch.equal(left.flip().flip().ids, left.ids)
+    assert torch.equal(task.head.mirrored(outputs)[:, 2], outputs[:, 1].flip(-1))
+
+
+@every_pixel_task
+def test_two_equal_outputs_merge_into_the_same_answer(task):
+    outputs = perfect(task, batch_of(task))
+    one, both = (task.head.read(out, IMAGES) for out in (outputs, task.head.merge(outputs, outputs)))
+    for name, tensor in both.annotation.tensors().items():
+        torch.testing.assert_close(tensor, one.annotation.tensors()[name], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["angular-vmf", "vmf"])
+def test_two_directions_are_no_surer_than_either_and_the_less_so_the_farther_they_are_apart(loss):
+    (task,) = make_tasks(["normals"], losses={"normals": loss})
+    image = IMAGES[:1, :, :1, :1]
+
+    def reading(*vectors):
+        one, other = (torch.tensor([*vector, 2.0])[None, :, None, None] for vector in vectors)
+        return task.head.read(task.head.merge(one, other), image)
+
+    alone = task.head.read(torch.tensor([1.0, 0.0, 0.0, 2.0])[None, :, None, None], image).uncertainty
+    # Lengths say nothing: the mean of two directions lies in their middle.
+    same, near, far = (reading((9.0, 0, 0), other) for other in ((1.0, 0, 0), (1.0, 0.5, 0), (0.0, 1.0, 0)))
+    torch.testing.assert_close(same.uncertainty, alone)
+    assert alone < near.uncertainty < far.uncertainty
+    torch.testing.assert_close(far.annotation.vectors.flatten(), torch.tensor([0.5**0.5, 0.5**0.5, 0.0]))
+
+
 @every_pixel_task
 def test_its_codec_draws_its_kind_of_truth(task):
     truth = batch_of(task)

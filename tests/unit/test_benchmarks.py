@@ -26,7 +26,8 @@ def opened(name: str) -> ModuleType:
 def test_arms_of_self_improvement_do_the_same_work_or_are_refused() -> None:
     bench = opened("self_improve")
     changes = {"model": "embedded-create", "batch": 4, "res": 64, "device": "cpu"}
-    recipe = override(self_improve(("normals",), "scenes:8"), {**changes, "self_teaching": {"pictures": "scenes:8"}})
+    beside = {"pictures": "scenes:8", "mirror": False}
+    recipe = override(self_improve(("normals",), "scenes:8"), {**changes, "self_teaching": beside})
     arms, (batch,) = bench.made_arms(recipe, 1)
     assert batch.labelled == (True, True, False, False)
     bench.check(arms, batch)

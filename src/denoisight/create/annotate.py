@@ -64,6 +64,11 @@ def routes(model: Model, how: Annotating) -> dict[str, tuple[str, ...]]:
             f"Model {model.name!r} perceives nothing{by}; it learnt {shortlist(model.tasks) or 'no task'}."
         )
     chosen = {name: _routes(model, name, how.route) for name in names}
+    if how.mirror and not any("readout" in ways for ways in chosen.values()):
+        raise UsageError(
+            f"Mirror images are for what is read out of features, as none of {', '.join(names)} would be; leave mirror "
+            "out, or take --route readout."
+        )
     if how.route == "both" and (alone := [name for name in names if not can_agree(model.task(name)[0])]):
         raise UsageError(f"Two answers cannot be merged for {', '.join(alone)}; name a single --route for these.")
     if how.consistency and (missing := [name for name in COMPARED if name not in chosen]):

@@ -59,9 +59,13 @@ class Unlabelled:
 
 @dataclass(frozen=True)
 class Joined:
-    """One reader's samples after another's. Raises `DataError` where a later one lacks a truth of the first."""
+    """One reader's samples after another's. Raises `DataError` where a later one lacks a truth of the first.
+
+    Those of the first shall be at least `share` of what is learnt from.
+    """
 
     readers: tuple[Reader, ...]
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         for reader in self.readers[1:]:

@@ -82,7 +82,8 @@ class Plan:
 
     def maker(self, model: Model, turn: int = 1) -> Maker:
         """Makes pictures of the labelled ones; what it labels them with is only learnt from with `labels: own`."""
-        labels = Annotating(tasks=self.warm_up.tasks, route=self.warm_up.route)
+        own, route = self.improving.self_teaching, self.warm_up.route
+        labels = Annotating(self.warm_up.tasks, route, mirror=own.mirror and own.labels == "own" and route == "readout")
         variation = replace(self.variation, seed=self.variation.seed + turn - 1)
         source = self.source(model.parts.config.resolution)
         return Maker(model, source, variation, labels, self.filters, self.captions)

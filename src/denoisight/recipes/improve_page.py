@@ -119,7 +119,7 @@ def _facts(told: Told) -> dict[str, str]:
         "captions": plan["captions"],
         "guidance": "" if guidance is None else f"{guidance:g}",
         "avoided": ", ".join(variation["avoid"]),
-        "labels of created images": _labels(teaching),
+        "labels of created images": _labels(teaching, warm["route"]),
         "judge": plan.get("judge", ""),
         "time limit": plan["max_time"] and _time(plan["max_time"]),
         "seed": warm["seed"],
@@ -129,11 +129,12 @@ def _facts(told: Told) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
-def _labels(teaching: Mapping[str, Any]) -> str:
+def _labels(teaching: Mapping[str, Any], route: str) -> str:
     """Who says what a created image shows, and how much it counts."""
     by = "averaged weights, anew each time" if teaching["labels"] == "average" else "made with the images"
     sure = f", where at least {teaching['confidence']:g} sure" if teaching["confidence"] else ""
-    return f"{by}, weight {teaching['weight']:g}{sure}"
+    mirrored = ", of mirror images as well" if teaching.get("mirror") and route == "readout" else ""
+    return f"{by}{mirrored}, weight {teaching['weight']:g}{sure}"
 
 
 def _stages(told: Told) -> Table:

@@ -82,6 +82,8 @@ def judge(
     """
     _check_phrasing(model, phrasing, options)
     cases, notes = find_cases(model, name, protocol, task, data, split)
+    if options.mirror:
+        _check_mirror(model, [case.protocol.task for case in cases], options)
     results: list[Result] = []
     rivals: set[str] = set()
     for case in cases:
@@ -147,6 +149,15 @@ def _check_phrasing(model: Model, phrasing: str, options: Options) -> None:
         raise UsageError("Only the denoising route hears words; leave out --phrasing or --route readout.")
 
 
+def _check_mirror(model: Model, tasks: Sequence[str], options: Options) -> None:
+    """Before anything is judged."""
+    if denoised := [task for task in tasks if model.task(task, options.route)[1] == "denoise"]:
+        raise UsageError(
+            f"{', '.join(denoised)} would be denoised, and mirror images are for what is read out of features; name "
+            "other tasks, take --route readout, or leave --mirror out."
+        )
+
+
 def _settings(model: Model, task: str, options: Options, phrasing: str) -> dict[str, str | int | float]:
     """What stands beside every score of the model."""
     config = model.parts.config
@@ -159,7 +170,7 @@ def _settings(model: Model, task: str, options: Options, phrasing: str) -> dict[
         "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
         "resolution": config.resolution if options.res is None else options.res,
         **({"stop_at": stop_at} if stop_at and way == "denoise" else {}),
-        **({"mirror": True} if options.mirror and way == "readout" else {}),
+        **({"mirror": True} if options.mirror else {}),
         **({"phrasing": _template(task, phrasing)} if phrasing else {}),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,10 +36,7 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     else:
         pictures = Unlabelled(open_data(own.pictures, split, size=size, annotated=False), reader)
     chosen = subset(pictures, own.count) if own.count else pictures
-    if own.alone:
-        return Joined((chosen,))
-    again = own.labelled * len(chosen) / ((1 - own.labelled) * len(reader))
-    return Joined((*[reader] * max(math.ceil(round(again, 6)), 1), chosen))
+    return Joined((chosen,)) if own.alone else Joined((reader, chosen), own.labelled)
 
 
 def check_self_teaching(recipe: Recipe) -> None:
@@ -53,7 +49,7 @@ def check_self_teaching(recipe: Recipe) -> None:
             "self_teaching.dropout is of heads that read features; leave it out, or take --route readout."
         )
     if own.labels == "own":
-        used = {"pictures", "count", "labelled", "alone", "labels", "average_over"}
+        used = {"pictures", "count", "labelled", "alone", "labels", "mirror", "average_over"}
         if unused := [
             name for name, value in own if name not in used and value != getattr(Recipe().self_teaching, name)
         ]:

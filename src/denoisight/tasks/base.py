@@ -19,24 +19,32 @@ class Reading(NamedTuple):
     uncertainty: Float[Tensor, "*b h w"] | None
 
 
+def mean_of_two(outputs: Tensor, others: Tensor) -> Tensor:
+    return (outputs.float() + others.float()) / 2
+
+
 @dataclass(frozen=True)
 class Head:
     """How one pass over features becomes an annotation: so many output channels, their loss, their meaning.
 
     `loss(outputs [b c h w], truth, image)` is a scalar over valid pixels; `read(outputs, image)` decodes. `sideways`
-    names the channels that point to the right where they are positive.
+    names the channels that point to the right where they are positive, `swapped` for each channel the one that says in
+    a mirror image what it says (all their own where empty). `merge` is of two outputs for one picture.
     """
 
     channels: int
     loss: Callable[[Tensor, Any, Tensor], Tensor]
     read: Callable[[Tensor, Tensor], Reading]
     sideways: tuple[int, ...] = ()
+    swapped: tuple[int, ...] = ()
+    merge: Callable[[Tensor, Tensor], Tensor] = mean_of_two
 
     def mirrored(self, outputs: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
         """What outputs for a picture are for its mirror image."""
         sign = outputs.new_ones(self.channels, 1, 1)
         sign[list(self.sideways)] = -1
-        return outputs.flip(-1) * sign
+        turned = outputs.flip(-1) * sign
+        return turned[..., list(self.swapped), :, :] if self.swapped else turned
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,26 @@ def normals(classes: tuple[str, ...] = (), codec: str = "unit", loss: str = "cos
         return Reading(annotation, way.expected(concentration(outputs.float())) / (math.pi / 2))
 
     channels = 3 if way.expected is None else 4
-    return Task("normals", "normals", Normals, chosen, "surface normals", Head(channels, measure, read, sideways=(0,)))
+    return Task(
+        "normals",
+        "normals",
+        Normals,
+        chosen,
+        "surface normals",
+        Head(channels, measure, read, sideways=(0,), merge=merge),
+    )
+
+
+def merge(outputs: Float[Tensor, "*b c h w"], others: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
+    """The mean direction, with the lower concentration of the two, the less of it the farther they are apart."""
+    one, other = outputs.float(), others.float()
+    mean = (_unit(one[..., :3, :, :]) + _unit(other[..., :3, :, :])) / 2
+    if one.shape[-3] == 3:
+        return mean
+    k = torch.minimum(concentration(one), concentration(other)) * torch.linalg.vector_norm(mean, dim=-3)
+    above = k - LEAST_CONCENTRATION
+    channel = torch.where(above > 1, above - 1, above.clamp(min=1e-6).log())  # what `concentration` makes k of
+    return torch.cat([mean, channel[..., None, :, :]], dim=-3)
 
 
 def cosine(outputs: Float[Tensor, "*b 3 h w"], truth: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b h w"]:

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..annotations import IGNORE, Labels
+from ..annotations import IGNORE, Labels, mirrored_classes
 from ..codecs.palette import Palette
 from .base import Head, Reading, Task
 
@@ -26,4 +26,6 @@ def labelling(name: str, prompt: str, classes: tuple[str, ...]) -> Task:
         best, ids = outputs.float().softmax(-3).max(-3)
         return Reading(Labels(ids, classes), 1 - best)
 
-    return Task(name, name, Labels, codec, prompt, Head(len(classes), loss, read), classes)
+    return Task(
+        name, name, Labels, codec, prompt, Head(len(classes), loss, read, swapped=mirrored_classes(classes)), classes
+    )

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..annotations import Batch, Sample
 from ..data.augment import Augment, fit
 from ..data.readers import Reader
+from ..data.unlabelled import Joined
 from ..runtime import generator
 
 ENDLESS = 1_000_000
@@ -22,7 +23,8 @@ ENDLESS = 1_000_000
 class Stream(Dataset):
     """Item (step, slot) of an endless walk over a reader: every epoch a new permutation, every visit new augmentation.
 
-    Items of small data sets are kept decoded, up to `cache_gb`.
+    Two readers that are joined are walked over each by itself, so that every batch holds both: of the first at least
+    its share. Items of small data sets are kept decoded, up to `cache_gb`, and at their last size where nothing is cut.
     """
 
     def __init__(
@@ -49,21 +51,37 @@ class Stream(Dataset):
 
     def __getitem__(self, place: tuple[int, int]) -> Sample:
         step, slot = place
-        sample = self._read(self._index(step * self.batch + slot))
+        sample = self._read(self._index(step, slot))
         draw = generator(self.seed, sample.key, step)
         return fit(self.augment(sample, draw), self.size)
 
-    def _index(self, position: int) -> int:
-        count = len(self.reader)
+    def _index(self, step: int, slot: int) -> int:
+        """The first slots of a batch are of the first of two readers, so that every rank's slice holds both."""
+        whole = len(self.reader)
+        if not isinstance(self.reader, Joined) or self.reader.ends[0] == whole:
+            return self._turn(step * self.batch + slot, whole, "")
+        first = self.reader.ends[0]
+        share = max(first / whole, self.reader.share)
+        before, after = (int(turn * self.batch * share) for turn in (step, step + 1))
+        if slot < after - before:
+            return self._turn(before + slot, first, "")
+        position = step * self.batch - before + slot - (after - before)
+        return first + self._turn(position, whole - first, "beside")
+
+    def _turn(self, position: int, count: int, which: str) -> int:
+        """Of `count` items the one whose turn it is."""
         if count >= ENDLESS:
             return position % count
-        return _order(self.seed, position // count, count)[position % count]
+        return _order(self.seed, position // count, count, which)[position % count]
 
     def _read(self, index: int) -> Sample:
         if index in self.kept:
             return self.kept[index]
         sample = self.reader[index]
         sample = sample.only(self.truths)
+        if self.augment.crop == 1:
+            # The mirror image is then that of the picture as it is seen, to the pixel.
+            sample = fit(sample, self.size)
         size = sum(t.nbytes for truth in sample.truths.values() for t in truth.tensors().values())
         size += sample.image.nbytes
         if len(self.reader) < ENDLESS and size <= self.room:
@@ -114,6 +132,6 @@ def _one_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> list[int]:
-    return torch.randperm(count, generator=generator(seed, "epoch", epoch)).tolist()
+@lru_cache(maxsize=8)
+def _order(seed: int, epoch: int, count: int, which: str) -> list[int]:
+    return torch.randperm(count, generator=generator(seed, f"epoch{which}", epoch)).tolist()

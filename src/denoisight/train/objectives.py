@@ -207,7 +207,7 @@ class ReadoutObjective(nn.Module):
     """Each task's own loss on its head's output, from the features of one pass at a low noise level.
 
     (Diff-2-in-1: Zheng et al., ICLR 2025, section 3.) Under a frozen network gradients reach the heads alone; its
-    features are kept, up to `cache` bytes, which is for pictures that are the same whenever they come.
+    features are kept, up to `cache` bytes, which is for pictures that are the same, or mirrored, whenever they come.
 
     `weights` says how much a task counts in relation to the others, 1 where it is not named. Of the known pixels the
     share `pixels` enters the loss, mostly those that the head is unsure of (`train.pixels`); of tasks whose heads
@@ -245,7 +245,7 @@ class ReadoutObjective(nn.Module):
         """What the network makes of the images; `keep` it, where there is room, for when they come again."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             if self.cache and keep:
-                return self.cache(batch.images, batch.keys, batch.texts)
+                return self.cache(batch.images, batch.names, batch.texts)
             return features(self.parts, batch.images, batch.texts)
 
     def losses(self, batch: Batch, features: Sequence[Tensor], seed: int, step: int) -> dict[str, Tensor]:

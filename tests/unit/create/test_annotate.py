@@ -69,6 +69,11 @@ def test_mirrored_labels_are_those_of_the_mirror_image_turned_back(tiny_model):
     assert not torch.equal(alone[0]["normals"].annotation.vectors, straight[0]["normals"].annotation.vectors)
 
 
+def test_mirror_images_are_for_features(denoises_only):
+    with pytest.raises(UsageError, match="none of depth would be"):
+        annotate(denoises_only, QUERIES, Annotating(("depth",), mirror=True))
+
+
 def test_where_routes_differ_they_are_unsure(tiny_model):
     both, read, denoised = (
         annotate(tiny_model, QUERIES, Annotating(MERGED, r)) for r in ("both", "readout", "denoise")

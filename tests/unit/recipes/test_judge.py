@@ -48,6 +48,20 @@ def small(monkeypatch):
     monkeypatch.setattr("denoisight.recipes.judge.TRAINING_IMAGES", 3)
 
 
+def test_mirror_images_are_refused_before_anything_is_judged(model):
+    with pytest.raises(UsageError, match="depth, normals would be denoised"):
+        judge(model, "tiny", protocol="scenes/test", task="depth,normals", options=Options(mirror=True), quiet=True)
+
+
+def test_what_is_read_out_is_judged_by_both_orientations(make_parts):
+    how = {"protocol": "scenes/test", "task": "depth", "quiet": True, "trivial": False}
+    both, one = (
+        judge(Model(make_parts()), "tiny", **how, options=Options(route="readout", mirror=mirror)).results.results[0]
+        for mirror in (True, False)
+    )
+    assert both.settings["mirror"] is True and "mirror" not in one.settings and both.scores != one.scores
+
+
 def test_all_is_what_protocol_and_model_share(model):
     pytest.importorskip("faster_coco_eval")
     judged = judge(model, "tiny", protocol="scenes/test", options=ONE_STEP, quiet=True)

@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 from denoisight.annotations import Batch
 from denoisight.data.augment import Augment
 from denoisight.data.open import open_data
+from denoisight.data.unlabelled import Joined, Unlabelled
 from denoisight.errors import DataError
 from denoisight.train.batches import Stream, batches
 from denoisight.train.checkpoint import latest, load_checkpoint, prune, save_checkpoint
@@ -126,6 +128,48 @@ def test_ranks_share_out_each_batch() -> None:
     halves = [next(batches(stream(), 0, 1, workers=0, rank=rank, ranks=2)) for rank in (0, 1)]
     assert {*halves[0].keys, *halves[1].keys} == {*whole.keys}
     assert torch.equal(halves[1].images[0], whole.images[1])
+
+
+def joined(labelled: int, pictures: int, batch: int, share: float = 0.5) -> Stream:
+    """Scenes with truths, and others without."""
+    scenes = open_data(f"scenes:{labelled}", size=(16, 16))
+    others = Unlabelled(open_data(f"scenes:{pictures}", "val", size=(16, 16)), scenes)
+    return Stream(Joined((scenes, others), share), ["depth"], (16, 16), Augment(), batch, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "pictures", "share", "each"),
+    [(4, 12, 0.5, [4, 4, 4]), (4, 12, 0.0, [2, 2, 2]), (12, 4, 0.5, [6, 6, 6]), (4, 60, 0.3, [2, 2, 3])],
+)
+def test_every_batch_holds_its_share_of_labelled_samples(
+    labelled: int, pictures: int, share: float, each: list[int]
+) -> None:
+    source = joined(labelled, pictures, 8, share)
+    made = list(batches(source, 0, 12, workers=0))
+    assert [8 - len(batch.unlabelled) for batch in made[:3]] == each
+    counts = [Counter(key for batch in made for key in batch.keys if key.startswith("unlabelled") == other)
+              for other in (False, True)]  # fmt: skip
+    assert all(max(count.values()) - min(count.values()) <= 1 for count in counts if len(count) > 1)
+    assert len(counts[0]) == labelled
+    halves = [next(batches(source, 0, 1, workers=0, rank=rank, ranks=2)) for rank in (0, 1)]
+    assert abs(len(halves[0].unlabelled) - len(halves[1].unlabelled)) <= 1
+
+
+def test_labelled_samples_come_in_one_order_whatever_stands_beside_them() -> None:
+    alone = Stream(open_data("scenes:4", size=(16, 16)), ["depth"], (16, 16), Augment(), 4, seed=0)
+    beside = [key for batch in batches(joined(4, 12, 8), 0, 3, workers=0) for key in batch.keys[:4]]
+    assert beside == [key for batch in batches(alone, 0, 3, workers=0) for key in batch.keys]
+
+
+def test_a_mirrored_picture_is_the_mirror_image_of_the_fitted_one_to_the_pixel() -> None:
+    """The difference of 21 and the 16 that is cut out of it is odd."""
+    wide = open_data("scenes:6", size=(16, 21))
+    straight, turned = (Stream(wide, ["depth"], (16, 16), Augment(flip, 1.0, 0.0), 6, seed=0) for flip in (0.0, 1.0))
+    for slot in range(6):
+        one, other = straight[(0, slot)], turned[(0, slot)]
+        assert one.size == (16, 16) and other.query.mirrored and not one.query.mirrored
+        assert torch.equal(other.image, one.image.flip(-1))
+        assert torch.equal(other.truths["depth"].values, one.truths["depth"].values.flip(-1))
 
 
 def test_every_item_comes_once_an_epoch() -> None:

@@ -204,7 +204,8 @@ def test_a_mirrored_batch_is_one_of_mirrored_samples() -> None:
     samples = [scenes[i].only(NAMES) for i in range(2)]
     turned, expected = Batch.of(samples).flip(), Batch.of([sample.flip() for sample in samples])
     assert torch.equal(turned.images, expected.images) and turned.keys == expected.keys
-    assert turned.texts == expected.texts and turned.flip().keys == tuple(sample.key for sample in samples)
+    assert turned.texts == expected.texts and turned.mirrored == expected.mirrored == (True, True)
+    assert turned.names == [(sample.key, True) for sample in samples] and not any(turned.flip().mirrored)
     for name in NAMES:
         for field, tensor in turned.truths[name].tensors().items():
             assert torch.equal(tensor, expected.truths[name].tensors()[field])
@@ -253,15 +254,7 @@ def test_one_pass_of_a_frozen_network_serves_both_sets_of_heads(batch: Batch) ->
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [
-        {"weight": -1.0},
-        {"ramp": -1},
-        {"confidence": 1.5},
-        {"dropout": 1.0},
-        {"colour": 2.0},
-        {"hidden": 1.0},
-    ],
+    "bad", [{"weight": -1.0}, {"ramp": -1}, {"confidence": 1.5}, {"dropout": 1.0}, {"colour": 2.0}, {"hidden": 1.0}]
 )
 def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="came"):
@@ -292,6 +285,10 @@ def test_the_rate_is_for_pictures_not_for_steps() -> None:
     assert decay_of(0.998, 80, 8) ** 10 == pytest.approx(0.998)
 
 
+def names(letters: str) -> list[tuple[str, bool]]:
+    return [(letter, False) for letter in letters]
+
+
 def test_features_are_made_once_and_do_not_hang_on_who_came_along() -> None:
     seen: list[int] = []
 
@@ -301,11 +298,39 @@ def test_features_are_made_once_and_do_not_hang_on_who_came_along() -> None:
 
     images = torch.rand(4, 3, 8, 8)
     cache = FeatureCache(compute, room=10_000_000)
-    once = cache(images[:3], ["a", "b", "c"], [""] * 3)
-    again = cache(images[[2, 0, 3]], ["c", "a", "d"], [""] * 3)
+    once = cache(images[:3], names("abc"), [""] * 3)
+    again = cache(images[[2, 0, 3]], names("cad"), [""] * 3)
     assert seen == [1, 1, 1, 1]
     assert torch.equal(again[0][0], once[0][2]) and torch.equal(again[1][1], once[1][0])
     torch.testing.assert_close(once[0], images[:3] * 3, rtol=1e-3, atol=1e-3)
+
+
+def test_a_mirror_image_has_features_of_its_own(batch: Batch) -> None:
+    _, made = self_taught()
+    some = batch.take([0, 1])
+    kept, plain = ReadoutObjective(made, TASKS, cache=10_000_000), ReadoutObjective(made, TASKS)
+    for _ in range(2):
+        for asked in (some, some.flip()):
+            for mine, own in zip(kept.features(asked), plain.features(asked), strict=True):
+                torch.testing.assert_close(mine, own, rtol=2e-3, atol=2e-3)
+    assert len(kept.cache.kept) == 4 and not torch.equal(kept.features(some)[0], kept.features(some.flip())[0])
+
+
+@pytest.mark.parametrize("how", [SelfTeaching(mirror=True), SelfTeaching(mirror=True, colour=0.5)])
+def test_a_mirroring_teacher_looks_at_the_mirror_images_of_what_it_answers_for(batch: Batch, how: SelfTeaching) -> None:
+    objective, _ = self_taught(how)
+    seen: list[Batch] = []
+    look = objective.objective.features
+
+    def features(asked: Batch, keep: bool = True) -> list[torch.Tensor]:
+        seen.append(asked)
+        return look(asked, keep)
+
+    objective.objective.features = features
+    losses = objective(batch, seed=0, step=0)
+    assert torch.equal(seen[-1].images, batch.images[3:].flip(-1)) and seen[-1].keys == batch.keys[3:]
+    plain = self_taught(replace(how, mirror=False))[0](batch, seed=0, step=0)
+    assert losses["created"] != plain["created"] and losses["loss"].requires_grad
 
 
 def test_features_without_room_are_made_anew_and_are_the_same() -> None:
@@ -317,9 +342,9 @@ def test_features_without_room_are_made_anew_and_are_the_same() -> None:
 
     image = torch.rand(1, 3, 4, 4)
     full, none = FeatureCache(compute, 1000), FeatureCache(compute, 0)
-    first, kept = full(image, ["a"], [""]), full(image, ["a"], [""])
+    first, kept = full(image, names("a"), [""]), full(image, names("a"), [""])
     assert len(calls) == 1
-    made, anew = none(image, ["a"], [""]), none(image, ["a"], [""])
+    made, anew = none(image, names("a"), [""]), none(image, names("a"), [""])
     assert len(calls) == 3
     assert all(torch.equal(first[0], other[0]) for other in (kept, made, anew))
 
@@ -336,6 +361,6 @@ def test_features_that_were_kept_serve_passes_in_bfloat16() -> None:
     images = torch.rand(3, 3, 4, 4)
     cache = FeatureCache(lambda image, texts: [image * 2], 10_000)
     with torch.autocast("cpu", torch.bfloat16):
-        first, again = (cache(images, ("a", "b", "c"), ("", "", ""))[0] for _ in range(2))
+        first, again = (cache(images, names("abc"), ("", "", ""))[0] for _ in range(2))
     assert first.dtype == torch.float32 and torch.equal(first, again)
     assert torch.equal(first, (images * 2).half().float())
