@@ -11,13 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from studies import pool
-from studies.teaching import Arm, Cell, Study, hash_of
+from studies.teaching import JUDGE, Arm, Cell, Study, hash_of
 from studies.worlds import ROOT, SIDE
 
 REAL = 2048
 SHOWN = 8
-JUDGE = "embedded"
-"""Says how well labels fit to pictures: it learnt from scenes that are nobody else's, and from their truths."""
 
 COLUMNS = {"KID x 1000 ↓": ("kid", 1000.0), "precision ↑": ("precision", 1.0), "recall ↑": ("recall", 1.0),
            "coverage ↑": ("coverage", 1.0), "diversity within": ("created_within", 1.0),

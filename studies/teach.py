@@ -11,7 +11,7 @@ from typing import Any
 
 from studies import pool
 from studies.flags import quick_folder, read_flags
-from studies.teaching import ROOT, Cell, Study, hash_of
+from studies.teaching import JUDGE, JUDGED, JUDGES, ROOT, Cell, Study, hash_of
 from studies.worlds import SceneWorld
 
 DRAWS = 200
@@ -39,6 +39,8 @@ def run(study: Study, jobs: int | None = None) -> None:
         _each_once(warm_up_by_denoising, {cell.denoising: (cell,) for cell in asked}, jobs)
         turns = [(cell, turn) for cell in creating for turn in range(cell.arm.rounds)]
         _each_once(create, {cell.created(turn): (cell, turn) for cell, turn in turns}, jobs)
+        if isinstance(study.world, SceneWorld):
+            _each_once(ask_judge, {cell.judged(0): (cell,) for cell in creating}, jobs)
         for row in pool.each(train_and_score, [(cell,) for cell in cells], jobs):
             pool.append(study.results, row)
             print(f"{' '.join(map(str, row['key']))}: {row['val']}, {row['cpu_s']} s", flush=True)
@@ -70,18 +72,36 @@ def create(cell: Cell, turn: int) -> float:
     return _once(cell.created(turn), lambda folder: _write_created(cell, turn, folder))
 
 
+def ask_judge(cell: Cell) -> float:
+    """What is to be seen in the arm's pictures, by one that learnt elsewhere."""
+    return _once(cell.judged(0), lambda folder: _write_judged(cell, folder))
+
+
 def train_and_score(cell: Cell) -> dict[str, Any]:
-    """One run: validation scores of the averaged weights and of the raw ones, test scores of the former."""
+    """One run: validation scores of the averaged weights and of the raw ones, test scores of the former; and how well
+    the labels that it gives to created pictures fit what the judge sees there, before the first turn and after each."""
     arm, study = cell.arm, cell.study
     model, seconds = cell.warm, 0.0
+    agreed = [_agreement(cell, model)]
     for turn in range(arm.rounds):
         if arm.pictures == "annotated":
             seconds += _once(cell.annotated(turn), lambda folder, turn=turn: _write_annotated(cell, turn, folder))
         recipe = cell.recipe(model, turn)
         model = ROOT / "arms" / hash_of(recipe.model_dump()) / "run"
         seconds += _once(model, lambda folder, recipe=recipe: _train(recipe, folder))
+        agreed.append(_agreement(cell, model))
     own = {"key": arm.key, "seed": cell.seed, "settings": study.settings, "steps": study.steps}
-    return {**own, "cpu_s": round(seconds), **_validation(model), **score(model, arm.tasks, study.world.tested)}
+    scored = {**_validation(model), "scores": score(model, arm.tasks, study.world.tested)}
+    agreement = {task: [each[task] for each in agreed] for task in agreed[0]}
+    return {**own, "cpu_s": round(seconds), **scored, **({"agreement": agreement} if agreement else {})}
+
+
+def _agreement(cell: Cell, model: Path) -> dict[str, float]:
+    """By task, where pictures of the arm were judged."""
+    if cell.arm.pictures not in ("created", "annotated") or not cell.judged(0).exists():
+        return {}
+    scored = score(model, [task for task in cell.arm.tasks if task in JUDGES], cell.judged(0))
+    return {task: round(found["test"], 5) for task, found in scored.items()}
 
 
 def score(model: Path, tasks: Iterable[str], tested: Path) -> dict[str, Any]:
@@ -103,7 +123,7 @@ def score(model: Path, tasks: Iterable[str], tested: Path) -> dict[str, Any]:
         metric = CHOOSE_BY[task][0]
         drawn = tally.resampled(protocol.pooling, resamples=DRAWS)[metric]
         scored[task] = {"test": tally.scores(protocol.pooling)[metric], "drawn": [float(f"{v:.5g}") for v in drawn]}
-    return {"scores": scored}
+    return scored
 
 
 def _write_created(cell: Cell, turn: int, folder: Path) -> None:
@@ -125,10 +145,8 @@ def _write_created(cell: Cell, turn: int, folder: Path) -> None:
 
 
 def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
-    from denoisight.annotations import Sample
     from denoisight.create.annotate import Annotating, annotate
     from denoisight.data.open import open_data
-    from denoisight.data.paired import write_pairs
     from denoisight.predict.load import load
 
     reader = open_data(str(cell.created(turn)), "all")
@@ -141,10 +159,29 @@ def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
         {truth: _one([labels[task].annotation for labels in each]) for task, truth in truth_of.items()}
         for each in zip(*found, strict=True)
     ]
-    write_pairs(map(Sample, queries, truths), folder, exact=True)
     # Nothing is judged on them: all are for training, and one is named for validation so that none is held out.
     keys = [query.key for query in queries]
-    (folder / "splits.json").write_text(json.dumps({"train": keys, "val": keys[:1]}))
+    _write_labelled(folder, queries, truths, {"train": keys, "val": keys[:1]})
+
+
+def _write_judged(cell: Cell, folder: Path) -> None:
+    from denoisight.create.annotate import Annotating, annotate
+    from denoisight.data.open import open_data
+    from denoisight.predict.load import load
+
+    reader, judge = open_data(str(cell.created(0)), "all"), load(JUDGE, "cpu")
+    queries = [reader[i].query for i in range(0, len(reader), max(1, len(reader) // JUDGED))][:JUDGED]
+    found = annotate(judge, queries, Annotating(JUDGES, "denoise"), batch=16)
+    truths = [{judge.task(task)[0].truth: label.annotation for task, label in labels.items()} for labels in found]
+    _write_labelled(folder, queries, truths, {"train": [], "test": [query.key for query in queries]})
+
+
+def _write_labelled(folder: Path, queries: Sequence[Any], truths: Sequence[Any], splits: dict[str, list[str]]) -> None:
+    from denoisight.annotations import Sample
+    from denoisight.data.paired import write_pairs
+
+    write_pairs(map(Sample, queries, truths), folder, exact=True)
+    (folder / "splits.json").write_text(json.dumps(splits))
 
 
 def _one(answers: Sequence[Any]) -> Any:

@@ -27,6 +27,11 @@ DENOISE = {
 }
 MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "bf16"}
 STEPS = (1000, 600)
+JUDGE, JUDGED = "embedded", 128
+"""Says how well labels fit to pictures: it learnt from scenes that are nobody else's, and from their truths. It is
+asked about so many of an arm's pictures."""
+JUDGES = ("normals", "semantic", "saliency")
+"""What it is asked for: answers that need no gauge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +213,10 @@ class Cell:
         """Where these pictures lie with the labels of the arm's own warm-up."""
         by = [str(folder) for folder in self.labellers.values()]
         return ROOT / "annotated" / hash_of(str(self.created(turn)), by, self.arm.labelled_by) / "pairs"
+
+    def judged(self, turn: int) -> Path:
+        """Where some of these pictures lie with what a judge sees in them."""
+        return ROOT / "judged" / hash_of(str(self.created(turn)), weights_of(JUDGE), JUDGED) / "pairs"
 
     @property
     def informed(self) -> Cell:

@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from studies import creating
 from studies.tables import COLOURS
-from studies.teaching import Arm, Study
+from studies.teaching import JUDGE, JUDGED, Arm, Study
 
 from denoisight.evaluate.usefulness import gains, usefulness, worth
 
@@ -65,7 +65,7 @@ def write(study: Study, about: str) -> None:
             lines += ["", f"## {task}{together}", "", *table(study, task, mine), *useful(study, task, mine)]
             lines += ["", f"![{name}](figure-{name}.svg)"]
             draw(study, task, mine, name)
-    lines += delta_m(study, found) + creating.table(study)
+    lines += delta_m(study, found) + agreements(found) + creating.table(study)
     (study.folder / "README.md").write_text("\n".join(lines) + "\n")
 
 
@@ -168,6 +168,30 @@ def delta_m(study: Study, found: Mapping[Arm, Runs]) -> list[str]:
             each = ", ".join(f"{task} {100 * gain:+.1f}" for task, gain in zip(arm.tasks, gains, strict=True))
             lines.append(f"| {arm.labels or 'all'} | {arm.name} | {100 * np.mean(gains):+.1f} | {each} |")
     head = ["", "## All tasks", "", "| labels | arm | Delta_m, % ↑ | of each task |", "|---:|---|---:|---|"]
+    return [*head, *lines] if lines else []
+
+
+def agreements(found: Mapping[Arm, Runs]) -> list[str]:
+    """How the labels of created pictures fit what the judge sees there, before and after each turn."""
+    lines = []
+    for arm, runs in found.items():
+        for task in runs[0].get("agreement", {}):
+            metric, better, times, decimals = SHOWN[task]
+            means = np.mean([run["agreement"][task] for run in runs], 0)
+            told = " → ".join(f"{times * value:.{decimals}f}" for value in means)
+            arrow = "↓" if better < 0 else "↑"
+            name = f"{task} of {len(arm.tasks)}" if len(arm.tasks) > 1 else task
+            lines.append(f"| {arm.labels or 'all'} | {arm.name} | {name}: {metric} {arrow} | {told} |")
+    head = [
+        "",
+        "## Labels of created pictures",
+        "",
+        f"What a run sees in {JUDGED} created pictures, held against what `{JUDGE}` sees there: after the warm-up and",
+        "after each turn, in the mean over seeds.",
+        "",
+        "| labels | arm | of | agreement |",
+        "|---:|---|---|---:|",
+    ]
     return [*head, *lines] if lines else []
 
 
