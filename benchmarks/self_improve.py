@@ -1,6 +1,6 @@
 """How many images a second one step of self-improvement learns from, here and as in the released code of Diff-2-in-1.
 
-    OMP_NUM_THREADS=1 python benchmarks/self_improve.py [--model FOLDER] [--precision bf16]
+    OMP_NUM_THREADS=1 python benchmarks/self_improve.py [--model FOLDER | --shape sd15] [--precision bf16]
 
 Three arms take whole steps (labels for created images, loss, gradient, optimizer, average) on the same batches, half of
 each without truths, with heads for normals on the frozen network:
@@ -29,6 +29,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -193,7 +194,12 @@ def seconds(arm: Ours | TwoPasses, optimizer: torch.optim.Optimizer, batches: Se
 
 def main() -> int:
     args = _arguments()
-    changes = {name: value for name, value in vars(args).items() if name not in ("steps", "rounds") and value}
+    if args.shape:
+        import shapes  # beside this file, which others load without its folder
+
+        args.model = str(shapes.sd15(Path("runs") / "shapes" / args.shape))
+    own = ("steps", "rounds", "shape")
+    changes = {name: value for name, value in vars(args).items() if name not in own and value}
     beside = {"pictures": "scenes:8", "mirror": False}
     recipe = override(self_improve(("normals",), "scenes:8"), {**changes, "self_teaching": beside})
     arms, batches = made_arms(recipe, args.steps)
@@ -228,6 +234,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--model", default="embedded-create", help="a model or its folder; with heads for normals, theirs"
     )
+    parser.add_argument("--shape", choices=("sd15",), help="random weights in a shape, made in runs/shapes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of one pass and cached (default: the recipe's)")
     parser.add_argument("--batch", type=int, default=8)
