@@ -139,6 +139,17 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     assert "safetensors" in done.stderr
 
 
+def test_what_only_creates_is_trained_and_not_judged(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    small = config(tmp_path, recipe="embedded-create", data="scenes:8", steps=2, batch=2, validations=1, res=32)
+    done = call("train", "--config", small, "-o", run)
+    assert done.returncode == 0, done.stderr
+    assert "perceives nothing" in done.stderr and "denoisight create" in done.stderr
+    assert (run / "model").is_dir() and not (run / "report.html").exists()
+    asked = call("report", run)
+    assert asked.returncode == 2 and "denoisight judge CREATED --real DIR" in asked.stderr
+
+
 def test_train_on_ones_own_folder_then_evaluate_and_report(tmp_path: Path) -> None:
     """A folder as a user brings it: images beside labels, class names in classes.json."""
     data = tmp_path / "mine"

@@ -8,7 +8,7 @@ from functools import partial as bind
 from pathlib import Path
 
 from ..data.open import subset
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..evaluate.results import Result, Results
 from ..evaluate.steps import score_steps
 from ..predict.load import load
@@ -99,6 +99,10 @@ def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
             f"{folder} is no finished run: it needs config.yaml and model/, which `denoisight train` writes."
         )
     recipe = read_yaml(folder / "config.yaml")
+    if not recipe["tasks"]:
+        raise UsageError(
+            f"{folder} learnt to create and no task; judge what it creates: denoisight judge CREATED --real DIR"
+        )
     data = str(recipe["data"])
     scenes = data.startswith("scenes")
     judged = judge(
