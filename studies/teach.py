@@ -40,7 +40,7 @@ def run(study: Study, jobs: int | None = None) -> None:
         turns = [(cell, turn) for cell in creating for turn in range(cell.arm.rounds)]
         _each_once(create, {cell.created(turn): (cell, turn) for cell, turn in turns}, jobs)
         if isinstance(study.world, SceneWorld):
-            _each_once(ask_judge, {cell.judged(0): (cell,) for cell in creating}, jobs)
+            _each_once(ask_judge, {cell.judged: (cell,) for cell in creating}, jobs)
         for row in pool.each(train_and_score, [(cell,) for cell in cells], jobs):
             pool.append(study.results, row)
             print(f"{' '.join(map(str, row['key']))}: {row['val']}, {row['cpu_s']} s", flush=True)
@@ -74,7 +74,7 @@ def create(cell: Cell, turn: int) -> float:
 
 def ask_judge(cell: Cell) -> float:
     """What is to be seen in the arm's pictures, by one that learnt elsewhere."""
-    return _once(cell.judged(0), lambda folder: _write_judged(cell, folder))
+    return _once(cell.judged, lambda folder: _write_judged(cell, folder))
 
 
 def train_and_score(cell: Cell) -> dict[str, Any]:
@@ -98,9 +98,9 @@ def train_and_score(cell: Cell) -> dict[str, Any]:
 
 def _agreement(cell: Cell, model: Path) -> dict[str, float]:
     """By task, where pictures of the arm were judged."""
-    if cell.arm.pictures not in ("created", "annotated") or not cell.judged(0).exists():
+    if cell.arm.pictures not in ("created", "annotated") or not cell.judged.exists():
         return {}
-    scored = score(model, [task for task in cell.arm.tasks if task in JUDGES], cell.judged(0))
+    scored = score(model, [task for task in cell.arm.tasks if task in JUDGES], cell.judged)
     return {task: round(found["test"], 5) for task, found in scored.items()}
 
 

@@ -214,9 +214,10 @@ class Cell:
         by = [str(folder) for folder in self.labellers.values()]
         return ROOT / "annotated" / hash_of(str(self.created(turn)), by, self.arm.labelled_by) / "pairs"
 
-    def judged(self, turn: int) -> Path:
-        """Where some of these pictures lie with what a judge sees in them."""
-        return ROOT / "judged" / hash_of(str(self.created(turn)), weights_of(JUDGE), JUDGED) / "pairs"
+    @property
+    def judged(self) -> Path:
+        """Where some of the first turn's pictures lie with what a judge sees in them."""
+        return ROOT / "judged" / hash_of(str(self.created(0)), weights_of(JUDGE), JUDGED) / "pairs"
 
     @property
     def informed(self) -> Cell:
