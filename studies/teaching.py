@@ -25,8 +25,8 @@ DENOISE = {
     "optim": {"name": "muon", "lr": 2e-3},
     "augment": {"colour": 0.0, "crop": 1.0},
 }
-MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "bf16"}
-STEPS = (1000, 600)
+MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "fp32"}
+STEPS = (800, 400)
 JUDGE, JUDGED = "embedded", 128
 """Says how well labels fit to pictures: it learnt from scenes that are nobody else's, and from their truths. It is
 asked about so many of an arm's pictures."""
@@ -189,7 +189,9 @@ class Cell:
         if not self.arm.pictures:
             return {}
         labels = "own" if self.arm.pictures == "annotated" else "average"
-        return {"pictures": str(folders[self.arm.pictures]), "count": self.arm.count, "labels": labels}
+        # Of created ones filters may have kept fewer: all that there are.
+        count = self.arm.count if self.arm.pictures == "unlabelled" else 0
+        return {"pictures": str(folders[self.arm.pictures]), "count": count, "labels": labels}
 
     @property
     def maker(self) -> Cell:

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from .errors import DataError, UsageError
+from .vectors import lengths, unit
 
 IGNORE = 255
 """The label of pixels that nobody labelled."""
@@ -121,10 +122,9 @@ class Normals(Annotation):
     @classmethod
     def of(cls, vectors: Tensor) -> Normals:
         """From vectors of any length; those without a direction become invalid."""
-        norm = vectors.norm(dim=-3)
-        valid = torch.isfinite(norm) & (norm > 0.5)
-        unit = F.normalize(torch.nan_to_num(vectors), dim=-3)
-        return cls(torch.where(valid[..., None, :, :], unit, 0.0), valid)
+        length = lengths(vectors)
+        valid = torch.isfinite(length) & (length > 0.5)
+        return cls(torch.where(valid[..., None, :, :], unit(torch.nan_to_num(vectors)), 0.0), valid)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -132,7 +132,7 @@ class Normals(Annotation):
 
     def flip(self) -> Normals:
         mirror = self.vectors.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
-        return replace(self, vectors=F.normalize(self.vectors.flip(-1) * mirror, dim=-3), valid=self.valid.flip(-1))
+        return replace(self, vectors=unit(self.vectors.flip(-1) * mirror), valid=self.valid.flip(-1))
 
     def crop(self, top: int, left: int, height: int, width: int) -> Normals:
         window = _window(self.size, top, left, height, width)
@@ -142,9 +142,8 @@ class Normals(Annotation):
         """Stretching a picture unevenly tilts no surface in it, so directions stay and only lengths are mended."""
         vectors, valid = _resize_valid(self.vectors, self.valid, height, width)
         # Where opposite directions cancel there is none.
-        valid = valid & (vectors.norm(dim=-3) > 1e-3)
-        unit = torch.where(valid[..., None, :, :], F.normalize(vectors, dim=-3), 0.0)
-        return replace(self, vectors=unit, valid=valid)
+        valid = valid & (lengths(vectors) > 1e-3)
+        return replace(self, vectors=torch.where(valid[..., None, :, :], unit(vectors), 0.0), valid=valid)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ LINES = [
     {"codecs", "diffusion", "metrics"},
     {"render"},
     {"annotations", "runtime"},
-    {"errors", "version"},
+    {"errors", "vectors", "version"},
 ]
 HEIGHT = {room: len(LINES) - i for i, line in enumerate(LINES) for room in line}
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 
+from ..vectors import lengths
 from .boxes import BoxPicture, apart
 
 PAINTS = (
@@ -74,8 +75,8 @@ class Frames(BoxPicture):
         self, canvas: Float[Tensor, "3 h w"], image: Float[Tensor, "3 h w"]
     ) -> tuple[Float[Tensor, "n 4"], Float[Tensor, " n"]]:
         paints, width = canvas.new_tensor(PAINTS[: self.paints]), self._width(image)
-        away, which = (canvas - paints[:, :, None, None]).norm(dim=1).min(0)
-        painted = away + self.margin < (canvas - (image * 2 - 1)).norm(dim=0)
+        away, which = lengths(canvas - paints[:, :, None, None]).min(0)
+        painted = away + self.margin < lengths(canvas - (image * 2 - 1))
         found = [box for paint in range(len(paints)) for box in _pieces(painted & (which == paint), width)]
         xyxy = canvas.new_tensor(found).reshape(-1, 4)
         area = (xyxy[:, 2:] - xyxy[:, :2]).prod(-1)

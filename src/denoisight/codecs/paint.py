@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..annotations import Mask
+from ..vectors import lengths
 from . import Canvas
 
 RED = (1.0, -1.0, -1.0)
@@ -33,8 +34,8 @@ class Paint:
 
     def decode(self, pixels: Float[Tensor, "*b 3 h w"], image: Float[Tensor, "*b 3 h w"]) -> Mask:
         pixels, before = pixels.float(), (image * 2 - 1).float()
-        to_paint = (pixels - self._paint(pixels)).norm(dim=-3)
-        to_image = (pixels - before).norm(dim=-3)
+        to_paint = lengths(pixels - self._paint(pixels))
+        to_image = lengths(pixels - before)
         # One half at the margin, sure of it where the colours are an edge of the cube apart.
         probability = (0.5 + (to_image - to_paint - self.margin) / 4).clamp(0, 1)
         return Mask(probability, torch.ones_like(probability, dtype=torch.bool))

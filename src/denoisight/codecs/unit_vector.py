@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from ..annotations import Normals
+from ..vectors import lengths, unit
 from . import Canvas
 
 
@@ -27,6 +27,6 @@ class UnitVector:
         """A canvas pixel of exactly zero has no direction; it decodes to one that faces the viewer."""
         pixels = pixels.float().clamp(-1, 1) if self.clip else pixels.float()
         facing = pixels.new_tensor([0.0, 0.0, 1.0])[:, None, None]
-        norm = pixels.norm(dim=-3, keepdim=True)
-        vectors = torch.where(norm > 1e-6, F.normalize(pixels, dim=-3), facing)
-        return Normals(vectors, torch.ones_like(norm[..., 0, :, :], dtype=torch.bool))
+        length = lengths(pixels)
+        vectors = torch.where(length[..., None, :, :] > 1e-6, unit(pixels), facing)
+        return Normals(vectors, torch.ones_like(length, dtype=torch.bool))

@@ -26,6 +26,7 @@ from ..annotations import IGNORE, Annotation, Boxes, Depth, Gauge, Labels, Mask,
 from ..errors import shortlist
 from ..render import INVALID, colour, label_colours
 from ..runtime import write_json
+from ..vectors import lengths
 from .archive import FilePath, Member, as_file
 from .arrays import (
     ARRAY_SUFFIXES,
@@ -292,9 +293,9 @@ def _vectors(path: FilePath, values: np.ndarray) -> Tensor:
 
 def _unit(path: FilePath, vectors: Tensor, valid: Tensor) -> Normals:
     """Taken as they stand, so that what was written comes back bit for bit."""
-    lengths = vectors.norm(dim=0)[valid]
-    if not bool(torch.isfinite(lengths).all()):
+    known = lengths(vectors)[valid]
+    if not bool(torch.isfinite(known).all()):
         raise bad_file(path, "NaN", "has normals that are no numbers where it says valid", "mend its mask")
-    if bool(((lengths - 1).abs() > 0.02).any()):
+    if bool(((known - 1).abs() > 0.02).any()):
         raise bad_file(path, "not a unit vector", "has normals that are not of length 1", "divide by their length")
     return Normals(torch.where(valid, vectors, 0.0), valid)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..annotations import Normals
+from ..vectors import lengths
 from . import Metric
 
 THRESHOLDS_DEG = (5.0, 7.5, 11.25, 22.5, 30.0)
@@ -31,9 +32,7 @@ def angle_deg(a: Float[Tensor, "*b 3 h w"], b: Float[Tensor, "*b 3 h w"]) -> Flo
     """
     a, b = a.double(), b.double()
     dot = (a * b).sum(-3)
-    cross = torch.linalg.cross(a, b, dim=-3).norm(dim=-3)
-    angle = torch.rad2deg(torch.atan2(cross, dot))
-    return torch.where((cross == 0) & (dot == 0), 90.0, angle)
+    return torch.rad2deg(torch.atan2(lengths(torch.linalg.cross(a, b, dim=-3)), dot))
 
 
 def normals_counts(prediction: Normals, truth: Normals) -> dict[str, Float[Tensor, "b ..."]]:

@@ -117,7 +117,7 @@ def with_heads(config: ModelConfig, backbone: Backbone, heads_for: dict[str, int
     names = next((entry.classes for entry in config.reads if entry.classes), ()) if config.attention_maps else ()
     taps = Taps(backbone, config.taps, names)
     heads = Heads(taps.channels, taps.strides, heads_for, config.levels, config.exchange)
-    return Parts(config, backbone, heads, taps)
+    return Parts(config, backbone, heads.to(memory_format=torch.channels_last), taps)
 
 
 def from_stock(

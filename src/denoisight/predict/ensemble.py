@@ -13,6 +13,7 @@ from ..annotations import Annotation, Depth, Labels, Mask, Normals
 from ..errors import UsageError, pick
 from ..models.ensembles import marigold_depth, marigold_normals
 from ..tasks import Reading
+from ..vectors import lengths, unit
 
 
 def agree(members: Annotation, method: str = "closed-form") -> Reading:
@@ -36,7 +37,7 @@ def closed_form(members: Annotation) -> Reading:
     if isinstance(members, Normals):
         mean = members.vectors.mean(0)
         # The mean of unit vectors is the shorter the more they disagree.
-        return Reading(Normals(F.normalize(mean, dim=-3), members.valid.all(0)), 1 - mean.norm(dim=-3).clamp(max=1))
+        return Reading(Normals(unit(mean), members.valid.all(0)), 1 - lengths(mean).clamp(max=1))
     if isinstance(members, Labels):
         votes = F.one_hot(members.ids, len(members.classes)).float().mean(0)
         share, ids = votes.max(-1)

@@ -12,8 +12,9 @@ def warm_up(tasks: tuple[str, ...], data: str, route: Route = "readout") -> Reci
     """denoisight train --recipe warm-up TASK --data DIR
 
     Heads on a frozen network that creates. Pictures are mirrored and else left as they are, so its features are
-    computed once for each picture and its mirror image. By the route that denoises all of the network learns, and goes
-    on learning to create pictures like the data, which it would forget else.
+    computed once for each picture and its mirror image. They are those of a network that expects a little noise, which
+    tell more of scenes than the paper's of one that expects none. By the route that denoises all of the network learns,
+    and goes on learning to create pictures like the data, which it would forget else.
     """
     recipe = Recipe(
         recipe="warm-up",
@@ -28,7 +29,11 @@ def warm_up(tasks: tuple[str, ...], data: str, route: Route = "readout") -> Reci
         validations=6,
         predict_steps=1,
     )
-    own = {"backbone": "frozen"} if route == "readout" else {"teaching": Teaching(create=0.5, drop=0.05)}
+    own = (
+        {"backbone": "frozen", "read_level": 0.1}
+        if route == "readout"
+        else {"teaching": Teaching(create=0.5, drop=0.05)}
+    )
     return recipe.model_copy(update=own)
 
 
@@ -40,7 +45,8 @@ def self_improve(tasks: tuple[str, ...], data: str, route: Route = "readout") ->
     twentieth of the run, however long that is.
     """
     warm = warm_up(tasks, data, route)
-    return warm.model_copy(update={"recipe": "self-improve", "optim": warm.optim.model_copy(update={"ema": 0.5})})
+    own = {"recipe": "self-improve", "read_level": None, "optim": warm.optim.model_copy(update={"ema": 0.5})}
+    return warm.model_copy(update=own)
 
 
 def adapt_creation(warm: Recipe, time: str) -> Recipe:

@@ -15,6 +15,7 @@ from ..annotations import Normals
 from ..codecs import Codec
 from ..codecs.unit_vector import UnitVector
 from ..errors import pick
+from ..vectors import lengths, unit
 from .base import Head, Reading, Task, masked_mean
 
 CODECS: dict[str, Codec[Normals]] = {"unit": UnitVector(), "clipped": UnitVector(clip=True)}
@@ -53,7 +54,7 @@ def merge(outputs: Float[Tensor, "*b c h w"], others: Float[Tensor, "*b c h w"])
     mean = (_unit(one[..., :3, :, :]) + _unit(other[..., :3, :, :])) / 2
     if one.shape[-3] == 3:
         return mean
-    k = torch.minimum(concentration(one), concentration(other)) * torch.linalg.vector_norm(mean, dim=-3)
+    k = torch.minimum(concentration(one), concentration(other)) * lengths(mean)
     above = k - LEAST_CONCENTRATION
     channel = torch.where(above > 1, above - 1, above.clamp(min=1e-6).log())  # what `concentration` makes k of
     return torch.cat([mean, channel[..., None, :, :]], dim=-3)
@@ -71,10 +72,10 @@ def l2(outputs: Float[Tensor, "*b 3 h w"], truth: Float[Tensor, "*b 3 h w"]) -> 
 
 def angle(outputs: Float[Tensor, "*b c h w"], truth: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b h w"]:
     """In radians, from sine and cosine both, so that its slope is 1 down to the smallest angles, and 0 at 0 and pi."""
-    unit = _unit(outputs[..., :3, :, :])
-    sine = torch.linalg.vector_norm(torch.linalg.cross(unit, truth, dim=-3), dim=-3)
+    found = _unit(outputs[..., :3, :, :])
+    sine = lengths(torch.linalg.cross(found, truth, dim=-3))
     # What is added lets a vector of zeros pass without a slope of 0/0.
-    return torch.atan2(sine, (unit * truth).sum(-3) + 1e-12)
+    return torch.atan2(sine, (found * truth).sum(-3) + 1e-12)
 
 
 def angular_vmf(outputs: Float[Tensor, "*b 4 h w"], truth: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b h w"]:
@@ -108,7 +109,7 @@ def expected_vmf(k: Tensor) -> Tensor:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return F.normalize(vectors, dim=-3, eps=1e-3)
+    return unit(vectors, 1e-3)
 
 
 class _Way(NamedTuple):
