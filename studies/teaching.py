@@ -26,7 +26,7 @@ DENOISE = {
     "augment": {"colour": 0.0, "crop": 1.0},
 }
 MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "fp32"}
-STEPS = (800, 400)
+STEPS, BATCH = (800, 400), 16
 JUDGE, JUDGED = "embedded", 128
 """Says how well labels fit to pictures: it learnt from scenes that are nobody else's, and from their truths. It is
 asked about so many of an arm's pictures."""
@@ -152,7 +152,7 @@ class Cell:
         """A warm-up of the other route, on the same labels and as many pictures in a batch."""
         from denoisight.recipes.base import Recipe
 
-        own = {"model": self.creator, "steps": self.study.steps[0], "batch": 16, "gt_augment": ON_POLICY}
+        own = {"model": self.creator, "steps": self.study.steps[0], "batch": BATCH, "gt_augment": ON_POLICY}
         return self._recipe(lambda tasks, data: Recipe(tasks=tasks, data=data, **DENOISE), own)
 
     @property
@@ -189,9 +189,14 @@ class Cell:
         if not self.arm.pictures:
             return {}
         labels = "own" if self.arm.pictures == "annotated" else "average"
-        # Of created ones filters may have kept fewer: all that there are.
-        count = self.arm.count if self.arm.pictures == "unlabelled" else 0
-        return {"pictures": str(folders[self.arm.pictures]), "count": count, "labels": labels}
+        folder = str(folders[self.arm.pictures])
+        # Of created ones filters may have left fewer.
+        return {"pictures": folder, "count": min(self.arm.count, self._number_of(folder)), "labels": labels}
+
+    def _number_of(self, folder: str) -> int:
+        from denoisight.data.open import open_data
+
+        return len(open_data(folder, "all" if self.arm.pictures == "created" else "train"))
 
     @property
     def maker(self) -> Cell:

@@ -6,7 +6,7 @@ python -m studies.filters [--quick] [--jobs N] [--table]
 from pathlib import Path
 
 from studies.teach import command
-from studies.teaching import Arm, Study
+from studies.teaching import BATCH, STEPS, Arm, Study
 
 NONE = {"min_valid": 0.0, "min_distance": 0.0, "min_contrast": 0.0, "max_saturated": 1.0, "empty": True}
 SURE = (0.3, 0.5, 0.7)
@@ -21,7 +21,11 @@ STUDY = Study(
             for share in SURE
         ),
         Arm("half the weight", pictures="created", changes={"self_teaching": {"weight": 0.5}}),
-        Arm("weight grows over half the run", pictures="created", changes={"self_teaching": {"ramp": 4800}}),
+        Arm(
+            "weight grows over half the run",
+            pictures="created",
+            changes={"self_teaching": {"ramp": STEPS[1] * BATCH // 2}},
+        ),
     ),
 )
 
