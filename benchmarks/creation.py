@@ -28,8 +28,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from denoisight.create.pairs import Variation
 from denoisight.create.synthesize import require_creation, synthesize
+from denoisight.create.variation import Variation
 from denoisight.data.open import open_data
 from denoisight.evaluate.features import Features, taps_of
 from denoisight.metrics.images import FEW, kid

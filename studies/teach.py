@@ -128,8 +128,9 @@ def score(model: Path, tasks: Iterable[str], tested: Path) -> dict[str, Any]:
 
 def _write_created(cell: Cell, turn: int, folder: Path) -> None:
     from denoisight.create.filters import Filters
-    from denoisight.create.pairs import Maker, Variation
+    from denoisight.create.pairs import Maker
     from denoisight.create.shards import Slices, write_shards
+    from denoisight.create.variation import Variation
     from denoisight.data.open import open_data, subset
     from denoisight.data.shards import write_manifest
     from denoisight.predict.load import load

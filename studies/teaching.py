@@ -189,14 +189,7 @@ class Cell:
         if not self.arm.pictures:
             return {}
         labels = "own" if self.arm.pictures == "annotated" else "average"
-        folder = str(folders[self.arm.pictures])
-        # Of created ones filters may have left fewer.
-        return {"pictures": folder, "count": min(self.arm.count, self._number_of(folder)), "labels": labels}
-
-    def _number_of(self, folder: str) -> int:
-        from denoisight.data.open import open_data
-
-        return len(open_data(folder, "all" if self.arm.pictures == "created" else "train"))
+        return {"pictures": str(folders[self.arm.pictures]), "count": self.arm.count, "labels": labels}
 
     @property
     def maker(self) -> Cell:

@@ -64,7 +64,7 @@ TAUGHT = (
 def test_arms_of_self_improvement_differ_and_are_held_against_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every arm has recipes that stand and pictures that can be made, and takes as many steps as any other."""
     from denoisight.create.filters import Filters
-    from denoisight.create.pairs import Variation
+    from denoisight.create.variation import Variation
 
     monkeypatch.syspath_prepend(str(ROOT))
     study = importlib.import_module(f"studies.{name}.__main__").STUDY

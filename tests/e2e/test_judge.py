@@ -14,7 +14,8 @@ from denoisight.create.annotate import Annotating
 from denoisight.create.engines import make_locally
 from denoisight.create.filters import Filters
 from denoisight.create.folder import pairs_folder
-from denoisight.create.pairs import Maker, Variation
+from denoisight.create.pairs import Maker
+from denoisight.create.variation import Variation
 from denoisight.data.open import open_data, open_pictures, subset
 from denoisight.data.paired import write_pairs
 from denoisight.errors import DataError

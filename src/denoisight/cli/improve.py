@@ -91,7 +91,7 @@ def improve(
     improving = override(self_improve(tasks, data, route), learning)
 
     from ..create.filters import Filters
-    from ..create.pairs import Variation
+    from ..create.variation import Variation
     from ..recipes.create import noise_levels
     from ..recipes.improve import Plan
     from ..recipes.improve import improve as run

@@ -7,10 +7,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..annotations import Labels, Sample
+import torch
+
+from ..annotations import Labels, Query, Sample
 from ..errors import DataError, UsageError
 
 
@@ -34,6 +37,30 @@ def parsed(text: str) -> Caption:
     """ "a red box, not a sphere, not a cone" is a red box, kept away from spheres and cones."""
     shown, *avoid = (part.strip() for part in re.split(r",\s*not\s+", text))
     return Caption(shown, tuple(filter(None, avoid)))
+
+
+@dataclass(frozen=True)
+class Words:
+    """Captions alone as a source: samples of a size (height, width) without a picture. "a red box, not a sphere" is a
+    red box, kept away from spheres."""
+
+    captions: tuple[str, ...]
+    size: tuple[int, int]
+    name = "captions"
+    truths = ()
+    classes = ()
+    notes = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(f"{index:06d}" for index in range(1, len(self.captions) + 1))
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, i: int) -> Sample:
+        text, avoid = parsed(self.captions[i])
+        return Sample(Query(torch.zeros(3, *self.size), text or "", f"{i + 1:06d}", avoid))
 
 
 def said(captions: Captions, sample: Sample) -> Caption:

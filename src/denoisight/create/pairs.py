@@ -18,98 +18,14 @@ from torch import Tensor
 from ..annotations import Query, Sample
 from ..data.open import outlines
 from ..data.readers import Reader
-from ..diffusion.samplers import SAMPLERS
-from ..errors import DataError, UsageError, pick
+from ..errors import DataError, UsageError
 from ..predict.model import Model
 from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
-from .captions import Captions, caption_source, parsed, said, told_of
+from .captions import Captions, Words, caption_source, said, told_of
 from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge, maskable, thumb
-from .synthesize import INVERSION, STRATEGIES, check_eta, require_creation, synthesize, with_eta
-
-LEVEL_STEP = 0.05
-"""Drawn noise levels are multiples of this, so that images of one level share network passes."""
-
-
-@dataclass(frozen=True)
-class Variation:
-    """How images are varied.
-
-    per_image: how many are made of each. noise_level: (lowest, highest) in (0, 1]; where they differ each image's own
-    is drawn from the multiples of 0.05 between them. noise: a name of `STRATEGIES`. steps: denoising steps, all below
-    the noise level. guidance: the weight of the words, away from what is avoided or from the empty prompt (None: 1 with
-    something to avoid, else 0, as in the paper). avoid: what all images are kept away from, unless their captions say.
-    seed: with an image's key it fixes all that is drawn. res: longest side in pixels, 0 for the image's own (None: the
-    model's). batch: images in one network pass. eta: of "ddim" alone, the share of fresh noise at each step in [0, 1].
-    """
-
-    per_image: int = 4
-    noise_level: tuple[float, float] = (0.6, 0.6)
-    noise: str = "gaussian"
-    steps: int = 25
-    sampler: str = "ddim"
-    guidance: float | None = None
-    avoid: tuple[str, ...] = ()
-    seed: int = 0
-    res: int | None = None
-    batch: int = 16
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("per_image", "steps", "batch"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}, but must be at least 1.")
-        if self.guidance is not None and not self.guidance >= 0:
-            raise UsageError(f"guidance is {self.guidance}; give 0 for none, or more.")
-        if self.res is not None and self.res < 0:
-            raise UsageError(f"res is {self.res}; give a number of pixels, or 0 for the image's own size.")
-        low, high = self.noise_level
-        if not 0 < low <= high <= 1:
-            raise UsageError(f"The noise level is {low:g} to {high:g}; give one above 0 and at most 1, or LOW:HIGH.")
-        if not self.levels:
-            raise UsageError(f"Between the noise levels {low:g} and {high:g} lies no multiple of {LEVEL_STEP:g}.")
-        pick(dict.fromkeys(STRATEGIES), self.noise, "noise")
-        pick(SAMPLERS, self.sampler, "sampler")
-        check_eta(self.eta, self.sampler)
-        drawn = self.eta > 0 or self.sampler not in ("ddim", "euler", "dpmpp-2m")
-        if self.noise == INVERSION and self.per_image > 1 and low == high and not drawn:
-            raise UsageError(
-                "Inversion draws no noise, so the images made of one would be alike; take 1 per image, a range of "
-                "noise levels, an eta above 0, or a sampler that draws noise (ddpm)."
-            )
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """The noise levels that an image may get."""
-        low, high = self.noise_level
-        if low == high:
-            return (low,)
-        every = (round(LEVEL_STEP * k, 2) for k in range(1, round(1 / LEVEL_STEP) + 1))
-        return tuple(level for level in every if low <= level <= high)
-
-
-@dataclass(frozen=True)
-class Words:
-    """Captions alone as a source: samples of a size (height, width) without a picture. "a red box, not a sphere" is a
-    red box, kept away from spheres."""
-
-    captions: tuple[str, ...]
-    size: tuple[int, int]
-    name = "captions"
-    truths = ()
-    classes = ()
-    notes = ()
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return tuple(f"{index:06d}" for index in range(1, len(self.captions) + 1))
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def __getitem__(self, i: int) -> Sample:
-        text, avoid = parsed(self.captions[i])
-        return Sample(Query(torch.zeros(3, *self.size), text or "", f"{i + 1:06d}", avoid))
+from .synthesize import INVERSION, require_creation, synthesize, with_eta
+from .variation import Variation
 
 
 class Made(NamedTuple):

@@ -13,7 +13,7 @@ from ..data.readers import Reader
 from ..data.readers.layout import METADATA, read_metadata
 from ..data.readers.shards import provenance
 from ..render import Picture, colour, contact_sheet, overlay, to_rgb
-from .pairs import Words
+from .captions import Words
 
 
 def draw_pairs(pairs: Iterable[tuple[Sample, dict[str, Any]]], source: Reader, cell_px: int = 128) -> Picture:

@@ -97,10 +97,10 @@ class Teaching(Part):
 class SelfTeaching(Part):
     """Pictures beside the data whose truths are not known or not used: see `train.self_improve`.
 
-    `pictures` are created ones or any others: a folder, shards, scenes[:N]; `count` of them (0: all). Samples of the
-    data are at least the share `labelled` of every batch. The pictures' `labels` are what the run's average sees on
-    them as it learns, or their own. The average keeps the share `optim.ema` of itself over `average_over` pictures (0:
-    a twentieth of the run's). `dropout` is the share of features that heads do not see of such pictures while they
+    `pictures` are created ones or any others: a folder, shards, scenes[:N]; at most `count` of them (0: all). Samples
+    of the data are at least the share `labelled` of every batch. The pictures' `labels` are what the run's average sees
+    on them as it learns, or their own. The average keeps the share `optim.ema` of itself over `average_over` pictures
+    (0: a twentieth of the run's). `dropout` is the share of features that heads do not see of such pictures while they
     learn, `colour` how far the pictures' colours change then and `hidden` the share of them that is blotted out; the
     average sees all, and by features with `mirror` the mirror image as well. `alone` leaves the labelled data out of
     the lessons, but for validation.

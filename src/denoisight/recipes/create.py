@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from ..create.annotate import Annotating, Ways
+from ..create.captions import Words
 from ..create.engines import make_locally, make_on_ray
 from ..create.filters import Filters
 from ..create.folder import pairs_folder
-from ..create.pairs import Maker, Variation, Words, check_captions
+from ..create.pairs import Maker, check_captions
 from ..create.shards import Slices
 from ..create.sheet import write_pairs_sheet
+from ..create.variation import Variation
 from ..data.open import open_data
 from ..data.paired import written
 from ..data.readers import Reader

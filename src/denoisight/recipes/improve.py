@@ -16,7 +16,8 @@ import torch
 from ..annotations import Batch
 from ..create.annotate import Annotating
 from ..create.filters import Filters
-from ..create.pairs import Maker, Variation, check_captions
+from ..create.pairs import Maker, check_captions
+from ..create.variation import Variation
 from ..data.augment import fit
 from ..data.open import open_data, subset
 from ..data.readers import Reader

@@ -35,7 +35,7 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
         pictures = open_data(own.pictures, split, reader.truths, size=size)
     else:
         pictures = Unlabelled(open_data(own.pictures, split, size=size, annotated=False), reader)
-    chosen = subset(pictures, own.count) if own.count else pictures
+    chosen = subset(pictures, min(own.count, len(pictures))) if own.count else pictures
     return Joined((chosen,)) if own.alone else Joined((reader, chosen), own.labelled)
 
 

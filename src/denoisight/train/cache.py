@@ -18,9 +18,9 @@ class FeatureCache:
     """Features of images by their names, in half precision on the CPU, up to `room` bytes; the rest is made anew.
 
     Only for pictures that are the same whenever their name comes: nothing may be augmented but by mirroring, which is
-    a part of the name. Each is looked at alone and
-    rounded also when it is not kept, so that its features do not hang on who came along, and a run that went on after
-    a stop is the one that was never stopped. Half precision loses nothing that a head notices: 11 bits.
+    a part of the name. Each is looked at alone and rounded also when it is not kept, so that its features do not hang
+    on who came along, and a run that went on after a stop is the one that was never stopped. Half precision loses
+    nothing that a head notices: 11 bits.
     """
 
     def __init__(self, compute: Callable[[Float[Tensor, "b 3 h w"], Sequence[str]], Features], room: int) -> None:

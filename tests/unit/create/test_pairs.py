@@ -5,10 +5,11 @@ import torch
 
 from denoisight.annotations import Query, Sample
 from denoisight.create.annotate import Annotating
-from denoisight.create.captions import Caption
+from denoisight.create.captions import Caption, Words
 from denoisight.create.filters import Filters
-from denoisight.create.pairs import Maker, Variation, Words, check_captions
+from denoisight.create.pairs import Maker, check_captions
 from denoisight.create.synthesize import synthesize
+from denoisight.create.variation import Variation
 from denoisight.data.open import open_data
 from denoisight.diffusion.samplers import invert
 from denoisight.errors import DataError, UsageError

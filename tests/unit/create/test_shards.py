@@ -15,12 +15,14 @@ import torch
 
 from denoisight.annotations import Query, Sample
 from denoisight.create.annotate import Annotating
+from denoisight.create.captions import Words
 from denoisight.create.engines import make_locally, make_on_ray
 from denoisight.create.filters import Filters
 from denoisight.create.folder import pairs_folder
-from denoisight.create.pairs import Maker, Variation, Words
+from denoisight.create.pairs import Maker
 from denoisight.create.shards import Slices
 from denoisight.create.sheet import write_pairs_sheet
+from denoisight.create.variation import Variation
 from denoisight.data.check import validate
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data, subset

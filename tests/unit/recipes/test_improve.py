@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from denoisight.cli.report import report as report_command
-from denoisight.create.pairs import Variation
+from denoisight.create.variation import Variation
 from denoisight.data.open import open_data
 from denoisight.errors import DataError, DenoisightError, RecipeError, UsageError
 from denoisight.predict.load import load
