@@ -1,6 +1,6 @@
-"""Lengths and directions of the vectors in a map's pixels, three channels before the last two axes.
+"""Lengths and directions of the vectors in a map's pixels, the channels before the last two axes.
 
-`torch.linalg.vector_norm` and `F.normalize` take some seventy times as long on a CPU where the axis is not the last.
+`torch.linalg.vector_norm` and `F.normalize` take many times as long on a CPU where the axis is not the last.
 """
 
 from __future__ import annotations

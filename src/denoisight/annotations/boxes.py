@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +25,21 @@ class Boxes(Annotation):
     valid: Bool[Tensor, "*b n"]
     image_size: tuple[int, int]
     classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, xyxy: Sequence[Sequence[float]], ids: Sequence[int], size: tuple[int, int], classes: tuple[str, ...] = ()
+    ) -> Boxes:
+        """Those of a list, all of them sure."""
+        count = len(ids)
+        return cls(
+            torch.tensor(xyxy, dtype=torch.float32).reshape(-1, 4),
+            torch.tensor(ids, dtype=torch.int64),
+            torch.ones(count),
+            torch.ones(count, dtype=torch.bool),
+            size,
+            classes,
+        )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -68,14 +84,7 @@ def box_instances(ids: Int64[Tensor, "h w"]) -> Boxes:
     for i in found:
         y, x = (ids == i).nonzero().unbind(1)
         rows.append([int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1])
-    count = len(found)
-    return Boxes(
-        torch.tensor(rows, dtype=torch.float32).reshape(-1, 4),
-        torch.zeros(count, dtype=torch.int64),
-        torch.ones(count),
-        torch.ones(count, dtype=torch.bool),
-        (ids.shape[0], ids.shape[1]),
-    )
+    return Boxes.of(rows, [0] * len(found), (ids.shape[0], ids.shape[1]))
 
 
 def box_iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:

@@ -253,17 +253,9 @@ def _boxes(numbers: Int64[Tensor, "h w"], segments: Sequence[Segment], categorie
     for segment in _things(segments, categories):
         y, x = (numbers == segment.number).nonzero().unbind(1)
         if len(x) and not segment.crowd:
-            rows.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
+            rows.append([int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1])
             ids.append(classes.index(categories[segment.category].name))
-    count = len(ids)
-    return Boxes(
-        torch.tensor(rows, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(ids, dtype=torch.int64),
-        torch.ones(count),
-        torch.ones(count, dtype=torch.bool),
-        (numbers.shape[0], numbers.shape[1]),
-        classes,
-    )
+    return Boxes.of(rows, ids, (numbers.shape[0], numbers.shape[1]), classes)
 
 
 def _expressions(item: Item, coco: Coco) -> tuple[Expression, ...]:
