@@ -27,6 +27,8 @@ DENOISE = {
 }
 MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "fp32"}
 STEPS, BATCH = (800, 400), 16
+BASE = "labels alone"
+"""How the name of an arm ends that has nothing beside its labels."""
 JUDGE, JUDGED = "embedded", 128
 """Says how well labels fit to pictures: it learnt from scenes that are nobody else's, and from their truths. It is
 asked about so many of an arm's pictures."""
@@ -58,18 +60,18 @@ class Arm:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def group(self) -> tuple[str, int]:
-        """Arms of one group are held against each other."""
-        return "+".join(self.tasks), self.labels
+    def group(self) -> tuple[str, int, str]:
+        """Arms of one group have the same warm-up, and are held against each other."""
+        return "+".join(self.tasks), self.labels, hash_of(self.warm)
 
     @property
     def key(self) -> tuple[str, str, int]:
-        return self.name, *self.group
+        return self.name, "+".join(self.tasks), self.labels
 
 
 @dataclass(frozen=True)
 class Study:
-    """Arms of one recipe; `base` is the one that the others of its group are held against.
+    """Arms of one recipe, of which those named `BASE` are what the others of their group are held against.
 
     steps: of the warm-up, and of what comes after. creator: what the trainings begin at and pictures are created by,
     varied as `variation` says where an arm says nothing else. recipe: changes to the recipes of all trainings.
@@ -79,7 +81,6 @@ class Study:
 
     folder: Path
     arms: tuple[Arm, ...]
-    base: str = "labels alone"
     steps: tuple[int, int] = STEPS
     seeds: tuple[int, ...] = (0, 1, 2)
     creator: str = "embedded-create"

@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from studies import creating
 from studies.tables import COLOURS
-from studies.teaching import JUDGE, JUDGED, Arm, Study
+from studies.teaching import BASE, JUDGE, JUDGED, Arm, Study
 
 from denoisight.evaluate.usefulness import gains, usefulness, worth
 
@@ -21,6 +21,7 @@ PER = 100
 """Gains are told for so many pictures."""
 REAL = ("unlabelled", "labelled")
 Runs = Sequence[Mapping[str, Any]]
+Group = tuple[str, int, str]
 Interval = tuple[float, float, float]
 
 SHOWN = {
@@ -52,34 +53,36 @@ def write(study: Study, about: str) -> None:
     lines = [
         *about.strip().splitlines(),
         "",
-        "Change is against the arm with the same labels and no pictures beside, of the same seeds. Brackets: 95 %",
-        "bootstrap intervals over seeds and test scenes. theta_C and theta_E: validation score of the averaged",
-        "weights, which are what is tested, and of the raw ones at the same time. CPU s: of training after the",
-        "warm-up, on one core.",
+        "Change is against the arm with the same warm-up and no pictures beside, of the same seeds, and where several",
+        "ways to warm up are tried, of that arm against the first of them. Brackets: 95 % bootstrap intervals over",
+        "seeds and test scenes. theta_C and theta_E: validation score of the averaged weights, which are what is",
+        "tested, and of the raw ones at the same time. CPU s: of training after the warm-up, on one core.",
     ]
     for tasks in dict.fromkeys(arm.tasks for arm in found):
         for task in tasks:
             mine = {arm: runs for arm, runs in found.items() if arm.tasks == tasks}
             name = f"{task}-of-{len(tasks)}" if len(tasks) > 1 else task
             together = f", learnt with {', '.join(other for other in tasks if other != task)}" if len(tasks) > 1 else ""
-            lines += ["", f"## {task}{together}", "", *table(study, task, mine), *useful(study, task, mine)]
+            lines += ["", f"## {task}{together}", "", *table(task, mine), *useful(task, mine)]
             lines += ["", f"![{name}](figure-{name}.svg)"]
             draw(study, task, mine, name)
-    lines += delta_m(study, found) + agreements(found) + creating.table(study)
+    lines += delta_m(found) + agreements(found) + creating.table(study)
     (study.folder / "README.md").write_text("\n".join(lines) + "\n")
 
 
-def table(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
+def table(task: str, found: Mapping[Arm, Runs]) -> list[str]:
     metric, better, times, decimals = SHOWN[task]
     arrow = "↓" if better < 0 else "↑"
     lines = [
         f"| labels | arm | seeds | CPU s | {metric} {arrow} | change | theta_C | theta_E |",
         "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
-    bases = _bases(study, found)
+    bases = _bases(found)
     for arm, runs in found.items():
         value = _told(interval(task, runs), times, decimals)
         base = bases.get(arm.group)
+        if runs is base:
+            base = next(other for group, other in bases.items() if group[:2] == arm.group[:2])
         change = _told(interval(task, runs, base), times, decimals, "+") if base and runs is not base else ""
         seconds = round(np.mean([run["cpu_s"] for run in runs]))
         both = [_mean_of(runs, kind, task, times, decimals) for kind in ("val", "raw")]
@@ -88,11 +91,11 @@ def table(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
     return lines
 
 
-def useful(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
+def useful(task: str, found: Mapping[Arm, Runs]) -> list[str]:
     """What a created picture is worth, where there are created and real ones to add to the same labels; nothing
     otherwise."""
     lines = []
-    for (_, labels), added in additions(study, task, found).items():
+    for (_, labels, _), added in additions(task, found).items():
         if len({one.kind in REAL for one in added}) < 2:
             continue
         for one in added:
@@ -111,19 +114,20 @@ def useful(study: Study, task: str, found: Mapping[Arm, Runs]) -> list[str]:
     return [*head, *lines] if lines else []
 
 
-def additions(study: Study, task: str, found: Mapping[Arm, Runs]) -> dict[tuple[str, int], list[Addition]]:
+def additions(task: str, found: Mapping[Arm, Runs]) -> dict[Group, list[Addition]]:
     """Of each group of arms what they have beside its base; and the labels that the next larger group has more."""
-    bases, added = _bases(study, found), {}
-    for (tasks, labels), base in bases.items():
-        mine = {arm: runs for arm, runs in found.items() if arm.group == (tasks, labels) and _adds(arm)}
+    bases, added = _bases(found), {}
+    for group, base in bases.items():
+        tasks, labels, warm = group
+        mine = {arm: runs for arm, runs in found.items() if arm.group == group and _adds(arm)}
         # Every round makes pictures of its own.
         arms = [(arm.name, arm.pictures, arm.count * arm.rounds, runs) for arm, runs in mine.items()]
-        larger = [other for other in bases if other[0] == tasks and other[1] > labels > 0]
+        larger = [other for other in bases if (other[0], other[2]) == (tasks, warm) and other[1] > labels > 0]
         for other in sorted(larger)[:1]:
             more = other[1] - labels
             arms.append((f"+ {more} real with labels", "labelled", more, bases[other]))
         without, better = _by_seed(base, task), SHOWN[task][1]
-        added[tasks, labels] = [
+        added[group] = [
             Addition(name, kind, count, gains(_by_seed(runs, task), without, count, better))
             for name, kind, count, runs in arms
         ]
@@ -140,11 +144,11 @@ def _by_seed(runs: Runs, task: str) -> dict[int, float]:
     return {run["seed"]: run["scores"][task]["test"] for run in runs}
 
 
-def _bases(study: Study, found: Mapping[Arm, Runs]) -> dict[tuple[str, int], Runs]:
+def _bases(found: Mapping[Arm, Runs]) -> dict[Group, Runs]:
     """By group the arm that the others of it are held against."""
-    bases: dict[tuple[str, int], Runs] = {}
+    bases: dict[Group, Runs] = {}
     for arm, runs in found.items():
-        if arm.name.endswith(study.base):
+        if arm.name.endswith(BASE):
             bases.setdefault(arm.group, runs)
     return bases
 
@@ -154,11 +158,11 @@ def _adds(arm: Arm) -> bool:
     return bool(arm.pictures) and not arm.changes.get("self_teaching", {}).get("alone")
 
 
-def delta_m(study: Study, found: Mapping[Arm, Runs]) -> list[str]:
+def delta_m(found: Mapping[Arm, Runs]) -> list[str]:
     """By how many percent tasks together are better, in the mean over them, than each by itself from labels alone
     (Maninis et al., CVPR 2019), where each was tried by itself."""
     single = {(arm.tasks[0], arm.labels): runs for arm, runs in found.items()
-              if len(arm.tasks) == 1 and arm.name == study.base}  # fmt: skip
+              if len(arm.tasks) == 1 and arm.name == BASE}  # fmt: skip
     lines = []
     for arm, runs in found.items():
         alone = [single.get((task, arm.labels)) for task in arm.tasks]

@@ -22,7 +22,7 @@ ARMS = tuple(
         Arm(f"{name}: + real without labels", pictures="unlabelled", warm=warm),
     )
 )
-STUDY = Study(folder=Path(__file__).parent, arms=ARMS, base=ARMS[0].name)
+STUDY = Study(folder=Path(__file__).parent, arms=ARMS)
 
 ABOUT = """
 # What learns under the heads

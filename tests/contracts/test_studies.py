@@ -77,7 +77,7 @@ def test_arms_of_self_improvement_differ_and_are_held_against_one(name: str, mon
         turns = [cell.recipe(cell.warm, turn) for turn in range(arm.rounds)]
         assert cell.warm_recipe.steps == study.steps[0] and sum(turn.steps for turn in turns) == study.steps[1]
         assert {turn.batch for turn in turns} == {cell.warm_recipe.batch}
-        assert any(other.name.endswith(study.base) for other in study.arms if other.group == arm.group)
+        assert any(other.name.endswith("labels alone") for other in study.arms if other.group == arm.group)
 
 
 @pytest.mark.parametrize("name", [name for name in TAUGHT if (ROOT / "studies" / name / "results.jsonl").exists()])
@@ -134,9 +134,9 @@ def test_without_created_or_without_real_pictures_nothing_is_compared(monkeypatc
     found = {arm: told({0: 20.0 - 0.01 * arm.count * bool(arm.pictures)}) for arm in study.arms}
     for kind in ("created", "unlabelled"):
         few = {arm: runs for arm, runs in found.items() if arm.pictures != kind}
-        assert tables.useful(study, "normals", few) == []
-    assert "| 100 | + 50 created | 50 | +1.000 |  |  |" in tables.useful(study, "normals", found)
-    (added,) = tables.additions(study, "normals", found).values()
+        assert tables.useful("normals", few) == []
+    assert "| 100 | + 50 created | 50 | +1.000 |  |  |" in tables.useful("normals", found)
+    (added,) = tables.additions("normals", found).values()
     some = next(one for one in added if one.name == "+ 200 created")
     assert tables._like(some, "unlabelled", added) is next(
         one.gained for one in added if one.name == "+ 200 real without labels"
