@@ -170,6 +170,25 @@ def test_depth_keeps_its_gauge(gauge):
         assert changed.gauge == gauge
 
 
+@pytest.mark.parametrize("known", ["metres", "scale"])
+@pytest.mark.parametrize(("gauge", "space"), [("affine", lambda d: d), ("affine-disparity", lambda d: 1 / d),
+                                              ("affine-log", torch.log)])  # fmt: skip
+def test_depth_told_up_to_less_is_a_line_in_that_space(known, gauge, space):
+    """What an observer of the weaker gauge may do to it, fits the depth exactly."""
+    truth = depth(gauge=known)
+    told = truth.up_to(gauge)
+    assert told.gauge == gauge and torch.equal(told.valid, truth.valid)
+    given, wanted = told.values[told.valid], space(truth.values[truth.valid])
+    assert torch.allclose((given - given.mean()) / given.std(), (wanted - wanted.mean()) / wanted.std(), atol=1e-5)
+    assert (told.values[~told.valid] == 0).all() and told.up_to(gauge) is told
+
+
+@pytest.mark.parametrize(("known", "gauge"), [("scale", "metres"), ("affine", "scale"), ("affine", "affine-log")])
+def test_depth_is_not_told_better_than_it_is_known(known, gauge):
+    with pytest.raises(DataError, match=f"{known}.*{gauge}"):
+        depth(gauge=known).up_to(gauge)
+
+
 def test_depth_of_a_map_takes_what_was_measured():
     truth = Depth.of(torch.tensor([[1.5, 0.0, -2.0], [float("nan"), float("inf"), 7.0]]))
     assert truth.valid.tolist() == [[True, False, False], [False, False, True]]

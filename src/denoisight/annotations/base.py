@@ -13,7 +13,9 @@ IGNORE = 255
 """The label of pixels that nobody labelled."""
 
 Gauge = Literal["metres", "scale", "affine", "affine-disparity", "affine-log"]
-"""What a depth map is known up to: nothing, a factor, a factor and a shift, the same of 1/depth or log depth."""
+"""What a depth map is known up to: nothing, a factor, a factor and a shift, or the same of 1/depth or log depth.
+
+None determines one that stands before it."""
 
 Kind = TypeVar("Kind", bound="Annotation")
 

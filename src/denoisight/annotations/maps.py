@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ..errors import DataError
 from ..vectors import lengths, unit
 from .base import IGNORE, Annotation, Gauge
 from .pixels import resize_nearest, resize_valid, size_of, window_of
@@ -28,6 +29,17 @@ class Depth(Annotation):
         """From a map in which zero, negative and non-finite values mean "not measured"."""
         valid = torch.isfinite(values) & (values > 0)
         return cls(torch.where(valid, values, 0.0), valid, gauge)
+
+    def up_to(self, gauge: Gauge) -> Depth:
+        """The same, known no better than `gauge` says. Raises `DataError` where it is not known so well."""
+        if gauge == self.gauge:
+            return self
+        if self.gauge.startswith("affine") or gauge == "metres":
+            raise DataError(f"Depth known up to {self.gauge!r} cannot be told up to {gauge!r}; use metric depth.")
+        positive = self.values.clamp(min=1e-6)
+        told = {"affine-disparity": 1 / positive, "affine-log": positive.log()}
+        values = torch.where(self.valid, told[gauge], 0.0) if gauge in told else self.values
+        return Depth(values, self.valid, gauge)
 
     @property
     def size(self) -> tuple[int, int]:

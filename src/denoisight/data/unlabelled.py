@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
+from typing import get_args
 
-from ..annotations import Sample
+from ..annotations import Depth, Gauge, Sample
 from ..errors import DataError
 from .readers import Reader
+
+_LESS_KNOWN: tuple[Gauge, ...] = get_args(Gauge)
+"""From metres on; what is not known up to the last ones is told by `Depth.up_to`."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class Unlabelled:
 class Joined:
     """One reader's samples after another's. Raises `DataError` where a later one lacks a truth of the first.
 
-    Those of the first shall be at least `share` of what is learnt from.
+    Those of the first shall be at least `share` of what is learnt from. Depth of all is told as it is known of each:
+    metres beside depth up to scale and shift are depth up to scale and shift.
     """
 
     readers: tuple[Reader, ...]
@@ -96,6 +101,16 @@ class Joined:
     def ends(self) -> tuple[int, ...]:
         return tuple(accumulate(len(reader) for reader in self.readers))
 
+    @cached_property
+    def gauges(self) -> dict[str, Gauge]:
+        """Of each depth that the readers tell, how it is known of all of them."""
+        found: dict[str, Gauge] = {}
+        for sample in (reader[0] for reader in self.readers if len(reader)):
+            for name, truth in sample.only(self.truths).truths.items():
+                if isinstance(truth, Depth):
+                    found[name] = max(found.get(name, "metres"), truth.gauge, key=_LESS_KNOWN.index)
+        return found
+
     def __len__(self) -> int:
         return self.ends[-1]
 
@@ -104,4 +119,7 @@ class Joined:
             raise IndexError(f"Item {i} of {len(self)}.")
         which = next(place for place, end in enumerate(self.ends) if i < end)
         first = self.ends[which - 1] if which else 0
-        return self.readers[which][i - first].only(self.truths)
+        sample = self.readers[which][i - first].only(self.truths)
+        truths = sample.truths.items()
+        alike = {name: truth.up_to(self.gauges[name]) for name, truth in truths if isinstance(truth, Depth)}
+        return replace(sample, truths={**sample.truths, **alike})

@@ -1,13 +1,14 @@
 """Pictures without truths are taught what the averaged weights see on them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from denoisight.annotations import IGNORE, Batch, Boxes
+from denoisight.annotations import IGNORE, Batch, Boxes, Sample
 from denoisight.data.open import open_data
+from denoisight.data.readers import Reader
 from denoisight.data.scenes import CLASSES
 from denoisight.data.unlabelled import Joined, Unlabelled
 from denoisight.diffusion.timesteps import law
@@ -59,6 +60,35 @@ def test_pictures_without_truths_come_after_the_others_with_nothing_known(batch:
     assert all(key.startswith("unlabelled/") == (place > 2) for place, key in enumerate(batch.keys))
     known = {name: truth.valid.flatten(1).any(1).tolist() for name, truth in batch.truths.items()}
     assert known == {name: [True, True, True, False, False] for name in NAMES}
+
+
+@dataclass(frozen=True)
+class UpToScaleAndShift:
+    """Another reader's samples, whose depth nobody knows in metres: as heads label created pictures."""
+
+    reader: Reader
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.reader, name)
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, i: int) -> Sample:
+        sample = self.reader[i]
+        depth = replace(sample.truths["depth"], values=sample.truths["depth"].values / 2 + 3, gauge="affine")
+        return replace(sample, truths={**sample.truths, "depth": depth})
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_depth_in_metres_and_up_to_scale_and_shift_are_learnt_together(turned: bool) -> None:
+    scenes = open_data("scenes:1", "train", NAMES, size=(32, 32))
+    readers = (scenes, UpToScaleAndShift(scenes))
+    reader = Joined(readers[::-1] if turned else readers)
+    batch = Batch.of([reader[i].only(NAMES) for i in range(2)])
+    assert batch.truths["depth"].gauge == "affine"
+    losses = [ReadoutObjective(parts(), TASKS)(batch.take([place]), seed=0, step=0)["depth"] for place in (0, 1)]
+    assert torch.allclose(*losses, rtol=1e-4)
 
 
 def test_a_labelled_batch_is_taught_as_without_a_teacher(batch: Batch) -> None:
