@@ -36,10 +36,11 @@ class Depth(Annotation):
             return self
         if self.gauge.startswith("affine") or gauge == "metres":
             raise DataError(f"Depth known up to {self.gauge!r} cannot be told up to {gauge!r}; use metric depth.")
+        if gauge in ("scale", "affine"):
+            return replace(self, gauge=gauge)
         positive = self.values.clamp(min=1e-6)
-        told = {"affine-disparity": 1 / positive, "affine-log": positive.log()}
-        values = torch.where(self.valid, told[gauge], 0.0) if gauge in told else self.values
-        return Depth(values, self.valid, gauge)
+        values = 1 / positive if gauge == "affine-disparity" else positive.log()
+        return Depth(torch.where(self.valid, values, 0.0), self.valid, gauge)
 
     @property
     def size(self) -> tuple[int, int]:

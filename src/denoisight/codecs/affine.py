@@ -32,14 +32,9 @@ class Affine:
 
     def encode(self, truth: Depth, image: Float[Tensor, "*b 3 h w"]) -> Canvas:
         """Raises `DataError` where the truth's gauge does not determine this space."""
-        if truth.gauge == "metres" or (truth.gauge == "scale" and self.range_m is None):
-            values = self._into(truth.values)
-        elif truth.gauge == _GAUGE[self.space] and self.range_m is None:
-            values = truth.values
-        else:
-            raise DataError(
-                f"Depth known up to {truth.gauge!r} cannot be drawn in {self.space} space; use metric depth."
-            )
+        if self.range_m is not None and truth.gauge != "metres":
+            raise DataError(f"Depth known up to {truth.gauge!r} has no place among metres; use metric depth.")
+        values = truth.up_to(_GAUGE[self.space]).values
         low, high = self._ends(values, truth.valid)
         unit = (values - low) / (high - low).clamp(min=1e-6)
         pixels = torch.where(truth.valid, unit.clamp(0, 1) * 2 - 1, 0.0)
@@ -56,18 +51,13 @@ class Affine:
     def _ends(self, values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """What maps to -1 and to 1, shaped to broadcast over the pixels."""
         if self.range_m is not None:
-            ends = self._into(values.new_tensor(self.range_m))
-            return ends.min(), ends.max()
+            ends = values.new_tensor([self.range_m])
+            told = Depth(ends, torch.ones_like(ends, dtype=torch.bool)).up_to(_GAUGE[self.space]).values
+            return told.min(), told.max()
         seen = torch.where(valid, values, torch.nan).flatten(-2)
         ends = torch.nanquantile(seen, values.new_tensor([self.low, self.high]), dim=-1)
         low, high = torch.nan_to_num(ends)[..., None, None]
         return low, high
-
-    def _into(self, depth: Tensor) -> Tensor:
-        if self.space == "depth":
-            return depth
-        positive = depth.clamp(min=1e-6)
-        return 1 / positive if self.space == "disparity" else positive.log()
 
     def _out_of(self, values: Tensor) -> Tensor:
         if self.space == "depth":

@@ -13,7 +13,7 @@ from ..errors import DataError
 from .readers import Reader
 
 _LESS_KNOWN: tuple[Gauge, ...] = get_args(Gauge)
-"""From metres on; what is not known up to the last ones is told by `Depth.up_to`."""
+"""From metres on. Of the last three none is known from another, which `Depth.up_to` tells who joins two of them."""
 
 
 @dataclass(frozen=True)

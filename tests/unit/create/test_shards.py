@@ -373,18 +373,11 @@ def killed_at(maker, folder, event):
                     os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(count)
-        make_locally(maker, folder, PER_SHARD)
-        os._exit(0)
+        try:
+            make_locally(maker, folder, PER_SHARD)
+        finally:
+            os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
-def kill_and_go_on(maker, whole, folder, kills, draw):
-    for _ in range(kills):
-        if not killed_at(maker, folder, draw.randint(1, 220)):
-            assert content(folder) == content(whole)
-            folder = folder.with_name(folder.name + "-again")
-    make_locally(maker, folder, PER_SHARD)
-    assert content(folder) == content(whole)
 
 
 @pytest.mark.parametrize("event", [1, 8, 60, 107])
@@ -415,7 +408,14 @@ def test_who_reads_before_the_first_shard_is_finished_is_told_so(whole, maker, t
 
 @pytest.mark.long
 def test_twenty_random_kills_lose_nothing(whole, maker, tmp_path):
-    kill_and_go_on(maker, whole, tmp_path / "out", 20, random.Random(0))
+    draw, folders, kills = random.Random(0), [tmp_path / "0"], 0
+    while kills < 20:
+        if killed_at(maker, folders[-1], draw.randint(1, 220)):
+            kills += 1
+        else:  # it ended before its time had come
+            folders.append(tmp_path / str(len(folders)))
+    make_locally(maker, folders[-1], PER_SHARD)
+    assert all(content(folder) == content(whole) for folder in folders)
 
 
 def test_ray_is_asked_for_by_name(maker, tmp_path):
