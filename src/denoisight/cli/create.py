@@ -78,6 +78,8 @@ def create(
         Photographs to edit: files, folders, globs, or lists of them.
     data
         What to make labelled images of: whatever can be trained on (a folder, scenes:N, ...); labels are not needed.
+        The embedded model has seen scenes alone; of photographs let one create that learnt how they look
+        (`improve --adapt-time 20m`), or Stable Diffusion.
     split
         The split of --data: train, val, test or all.
     per_image

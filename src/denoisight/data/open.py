@@ -53,10 +53,12 @@ def open_folder(folder: Path, split: str, truths: Sequence[str] = ()) -> Reader:
     return next(format for format in READERS.values() if format.recognises(folder)).read(folder, split, truths)
 
 
-def open_pictures(spec: str | Path, split: str = "all") -> Reader:
+def open_pictures(
+    spec: str | Path, split: str = "all", *, size: tuple[int, int] = (64, 64), annotated: bool = True
+) -> Reader:
     """As `open_data`, and folders of pictures that have no truths, too."""
     try:
-        return open_data(spec, split)
+        return open_data(spec, split, size=size, annotated=annotated)
     except DataError:
         if not Path(spec).is_dir() or any(item.truths for item in _items(Path(spec))):
             raise

@@ -17,7 +17,7 @@ from ..create.pairs import Maker, check_captions
 from ..create.shards import Slices
 from ..create.sheet import write_pairs_sheet
 from ..create.variation import Variation
-from ..data.open import open_data
+from ..data.open import open_pictures
 from ..data.paired import written
 from ..data.readers import Reader
 from ..data.shards import read_lines, reasons
@@ -68,7 +68,7 @@ class Order:
 
     def source(self, model: Model) -> Reader:
         if self.data:
-            return open_data(self.data, self.split)
+            return open_pictures(self.data, self.split)
         side = self.res or model.parts.config.resolution
         return Words(self.words, (side, side))
 

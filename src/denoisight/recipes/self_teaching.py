@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..data.open import open_data, subset
+from ..data.open import open_data, open_pictures, subset
 from ..data.readers import Reader
 from ..data.readers.shards import is_shards
 from ..data.unlabelled import Joined, Unlabelled
@@ -34,7 +34,7 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     if own.labels == "own":
         pictures = open_data(own.pictures, split, reader.truths, size=size)
     else:
-        pictures = Unlabelled(open_data(own.pictures, split, size=size, annotated=False), reader)
+        pictures = Unlabelled(open_pictures(own.pictures, split, size=size, annotated=False), reader)
     chosen = subset(pictures, min(own.count, len(pictures))) if own.count else pictures
     return Joined((chosen,)) if own.alone else Joined((reader, chosen), own.labelled)
 

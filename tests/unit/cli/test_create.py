@@ -164,6 +164,16 @@ def test_images_from_captions_are_labelled_when_asked(run, tmp_path):
     assert len(open_data(tmp_path / "out", "all")) == 2
 
 
+def test_pictures_that_nobody_labelled_are_varied(run, tmp_path):
+    for i in range(2):
+        image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(i))
+        write_image(tmp_path / "photos" / f"{i}.png", image)
+    words = ["--data", tmp_path / "photos", "--split", "all", "--task", "depth"]
+    assert "or none, to create without words" in run(*words, code=3)
+    run(*words, "--captions", "none", "--per-image", "2")
+    assert len(open_data(tmp_path / "out", "all")) == 4
+
+
 def test_pictures_without_captions_say_so(run, tmp_path):
     for i in range(2):
         image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(i))

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from denoisight.cli.report import report as report_command
 from denoisight.create.variation import Variation
+from denoisight.data.images import write_image
 from denoisight.data.open import open_data
 from denoisight.errors import DataError, DenoisightError, RecipeError, UsageError
 from denoisight.predict.load import load
@@ -264,6 +265,16 @@ def test_which_pictures_a_run_learns_from(own: dict[str, object], count: int, la
     reader, _ = _readers(recipe)
     samples = [reader[i] for i in range(len(reader))]
     assert len(samples) == count and sum(sample.labelled for sample in samples) == labelled
+
+
+def test_a_run_learns_from_photographs_that_nobody_labelled(tmp_path: Path) -> None:
+    for name in ("train/0", "train/1", "train/2", "val/3"):
+        write_image(tmp_path / "photos" / f"{name}.png", torch.full((3, 16, 16), 0.5))
+    recipe = override(
+        self_improve(TASKS, "scenes:4"), {**TINY, "self_teaching": {"pictures": str(tmp_path / "photos")}}
+    )
+    reader, _ = _readers(recipe)
+    assert [reader[i].labelled for i in range(len(reader))] == [True] * 4 + [False] * 3
 
 
 @pytest.mark.parametrize("labels", ["average", "own"])
