@@ -33,9 +33,10 @@ def run(study: Study, jobs: int | None = None) -> None:
         if study.world.adapt:
             _each_once(learn_to_create, {Path(cells[0].creator): (cells[0],)}, jobs)
         creating = [cell for cell in cells if cell.arm.pictures in ("created", "annotated")]
-        warmed = [*cells, *informed, *(cell.maker for cell in creating)]
+        members = [member for cell in cells if cell.arm.labelled_by == "several" for member in cell.members]
+        warmed = [*cells, *informed, *members, *(cell.maker for cell in creating)]
         _each_once(warm_up, {cell.warm: (cell,) for cell in warmed}, jobs)
-        asked = [cell for cell in creating if "denoise" in cell.labellers]
+        asked = [cell for cell in creating if cell.arm.labelled_by in ("denoise", "both")]
         _each_once(warm_up_by_denoising, {cell.denoising: (cell,) for cell in asked}, jobs)
         turns = [(cell, turn) for cell in creating for turn in range(cell.arm.rounds)]
         _each_once(create, {cell.created(turn): (cell, turn) for cell, turn in turns}, jobs)
@@ -152,10 +153,9 @@ def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
 
     reader = open_data(str(cell.created(turn)), "all")
     queries = [reader[i].query for i in range(len(reader))]
-    models = {way: load(folder, "cpu") for way, folder in cell.labellers.items()}
-    asking = {way: Annotating(cell.arm.tasks, way, mirror=True) for way in models}
-    found = [annotate(model, queries, asking[way], batch=16) for way, model in models.items()]
-    truth_of = {task: next(iter(models.values())).task(task)[0].truth for task in cell.arm.tasks}
+    asked = [(load(model, "cpu"), Annotating(cell.arm.tasks, way, mirror=True)) for way, model in cell.labellers]
+    found = [annotate(model, queries, how, batch=16) for model, how in asked]
+    truth_of = {task: asked[0][0].task(task)[0].truth for task in cell.arm.tasks}
     truths = [
         {truth: _one([labels[task].annotation for labels in each]) for task, truth in truth_of.items()}
         for each in zip(*found, strict=True)

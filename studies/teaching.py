@@ -27,6 +27,8 @@ DENOISE = {
 }
 MACHINE = {"threads": 1, "workers": 0, "validation_images": VAL, "validations": 6, "precision": "fp32"}
 STEPS, BATCH = (800, 400), 16
+MEMBERS = 4
+"""Warm-ups that label together; they differ in the seed of heads and batches, and not in their labels."""
 BASE = "labels alone"
 """How the name of an arm ends that has nothing beside its labels."""
 JUDGE, JUDGED = "embedded", 128
@@ -42,16 +44,17 @@ class Arm:
 
     labels: 0 is all of them. pictures: beside the labelled ones, `count` of them: "created" and "unlabelled" ones are
     answered for by the average as it learns, "annotated" are created ones with the labels that the warm-up gave them,
-    or with those of another by denoising, of both, or of one that learnt from all labels (`labelled_by`). variation:
-    how they are created; filters: which of them are kept. rounds: the steps are divided among so many turns of creating
-    and learning. warm: changes to the recipes of both trainings; changes: to that of the second.
+    or with those of another by denoising, of both, of `MEMBERS` warm-ups on the same labels, or of one that learnt from
+    all labels (`labelled_by`). variation: how they are created; filters: which of them are kept. rounds: the steps are
+    divided among so many turns of creating and learning. warm: changes to the recipes of both trainings; changes: to
+    that of the second.
     """
 
     name: str
     tasks: tuple[str, ...] = ("normals",)
     labels: int = 100
     pictures: Literal["", "created", "annotated", "unlabelled"] = ""
-    labelled_by: Literal["readout", "denoise", "both", "all labels"] = "readout"
+    labelled_by: Literal["readout", "denoise", "both", "several", "all labels"] = "readout"
     count: int = 400
     variation: Mapping[str, Any] = field(default_factory=dict)
     filters: Mapping[str, float | bool] = field(default_factory=dict)
@@ -212,7 +215,7 @@ class Cell:
 
     def annotated(self, turn: int) -> Path:
         """Where these pictures lie with the labels of the arm's own warm-up."""
-        by = [str(folder) for folder in self.labellers.values()]
+        by = [str(folder) for _, folder in self.labellers]
         return ROOT / "annotated" / hash_of(str(self.created(turn)), by, self.arm.labelled_by) / "pairs"
 
     @property
@@ -226,12 +229,26 @@ class Cell:
         return replace(self, arm=replace(self.arm, labels=0))
 
     @property
-    def labellers(self) -> dict[str, Path]:
-        """Who labels created pictures once and for all: a model by each route."""
-        ways = {"readout": self.warm, "denoise": self.denoising}
-        if self.arm.labelled_by == "all labels":
-            return {"readout": self.informed.warm}
-        return ways if self.arm.labelled_by == "both" else {self.arm.labelled_by: ways[self.arm.labelled_by]}
+    def members(self) -> tuple[Cell, ...]:
+        """Whose warm-ups label together: the arm's own and others like it."""
+        others = (replace(self.arm, warm={**self.arm.warm, "seed": self.seed + 100 * k}) for k in range(1, MEMBERS))
+        return self, *(replace(self, arm=arm) for arm in others)
+
+    @property
+    def labellers(self) -> tuple[tuple[str, Path], ...]:
+        """Who labels created pictures once and for all: routes, and models to ask by them."""
+        by_heads, by_denoising = ("readout", self.warm), ("denoise", self.denoising)
+        match self.arm.labelled_by:
+            case "readout":
+                return (by_heads,)
+            case "denoise":
+                return (by_denoising,)
+            case "both":
+                return by_heads, by_denoising
+            case "several":
+                return tuple(("readout", member.warm) for member in self.members)
+            case "all labels":
+                return (("readout", self.informed.warm),)
 
 
 @cache

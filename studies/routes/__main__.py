@@ -15,6 +15,7 @@ STUDY = Study(
         Arm("labelled by heads", pictures="annotated"),
         Arm("labelled by denoising", pictures="annotated", labelled_by="denoise"),
         Arm("labelled by both, averaged", pictures="annotated", labelled_by="both"),
+        Arm("labelled by heads of four warm-ups, averaged", pictures="annotated", labelled_by="several"),
         Arm("labelled by the improving heads", pictures="created"),
         Arm("labelled by heads that saw all labels", pictures="annotated", labelled_by="all labels"),
     ),
@@ -25,8 +26,9 @@ ABOUT = """
 
 Normals from 100 labelled scenes and 400 pictures created from them, which got their labels once from the warmed-up
 heads, from a network that learnt to denoise normals from the same labels in as many steps, or from both; or get them
-from the improving heads. What learns are the same heads. Heads are asked for
-mirror images, too, the network that denoises is not. The last arm tells what better labels could bring: those of
+from the improving heads; or from the warmed-up heads and those of three more warm-ups, which differ in their seeds and
+learnt from the same labels. What learns are the same heads. Heads are asked for mirror images, too, the network that
+denoises is not. The last arm tells what better labels could bring: those of
 heads that learnt from all 8,192 scenes. Everything else is as in `self_improve`.
 Written from `results.jsonl` by `python -m studies.routes --table`.
 """
