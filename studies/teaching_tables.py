@@ -46,7 +46,7 @@ class Addition:
 
 def write(study: Study, about: str) -> None:
     """README.md with a table for each task of each group of tasks, and a figure of each, in the study's folder."""
-    found = {arm: _runs(study, arm) for arm in study.arms}
+    found = {arm: runs_of(study, arm) for arm in study.arms}
     found = {arm: runs for arm, runs in found.items() if runs}
     if not found:
         return
@@ -79,11 +79,11 @@ def table(task: str, found: Mapping[Arm, Runs]) -> list[str]:
     ]
     bases = _bases(found)
     for arm, runs in found.items():
-        value = _told(interval(task, runs), times, decimals)
+        value = told(interval(task, runs), times, decimals)
         base = bases.get(arm.group)
         if runs is base:
             base = next(other for group, other in bases.items() if group[:2] == arm.group[:2])
-        change = _told(interval(task, runs, base), times, decimals, "+") if base and runs is not base else ""
+        change = told(interval(task, runs, base), times, decimals, "+") if base and runs is not base else ""
         seconds = round(np.mean([run["cpu_s"] for run in runs]))
         both = [_mean_of(runs, kind, task, times, decimals) for kind in ("val", "raw")]
         lines.append(f"| {arm.labels or 'all'} | {arm.name} | {len(runs)} | {seconds} | {value} | {change} | "
@@ -237,12 +237,12 @@ def draw(study: Study, task: str, found: Mapping[Arm, Runs], name: str) -> None:
         figure.savefig(study.folder / f"figure-{name}.svg", metadata={"Date": None})
 
 
-def _runs(study: Study, arm: Arm) -> Runs:
+def runs_of(study: Study, arm: Arm) -> Runs:
     rows = [row for row in study.rows() if tuple(row["key"]) == arm.key]
     return sorted(rows, key=lambda row: row["seed"])
 
 
-def _told(value: Interval, times: float, decimals: int, sign: str = "") -> str:
+def told(value: Interval, times: float, decimals: int, sign: str = "") -> str:
     middle, low, high = (f"{times * number:{sign}.{decimals}f}" for number in value)
     return f"{middle} [{low}, {high}]"
 
@@ -251,7 +251,7 @@ def _known(value: Interval, times: float, decimals: int, sign: str = "") -> str:
     """Without the interval where one seed has none; empty where the value itself is unknown."""
     if math.isnan(value[0]):
         return ""
-    return f"{times * value[0]:{sign}.{decimals}f}" if math.isnan(value[1]) else _told(value, times, decimals, sign)
+    return f"{times * value[0]:{sign}.{decimals}f}" if math.isnan(value[1]) else told(value, times, decimals, sign)
 
 
 def _mean_of(runs: Runs, kind: str, task: str, times: float, decimals: int) -> str:

@@ -114,7 +114,7 @@ def test_a_table_tells_what_a_created_picture_is_worth(tmp_path: Path, monkeypat
         for arm in study.arms
         if arm.tasks == ("normals",) and (arm.name, arm.labels) in degrees
     }
-    monkeypatch.setattr(tables, "_runs", lambda study, arm: found.get(arm, []))
+    monkeypatch.setattr(tables, "runs_of", lambda study, arm: found.get(arm, []))
     tables.write(replace(study, folder=tmp_path), "# About")
     rows = [line for line in (tmp_path / "README.md").read_text().split("gained per 100 |")[1].splitlines()[2:] if line]
     assert rows[:4] == [

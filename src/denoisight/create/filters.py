@@ -18,6 +18,9 @@ from .annotate import Label
 
 THUMB_PX = 16
 """Images are compared as pictures of so many pixels a side."""
+SATURATED = 0.05
+"""How near to black or white all colours of a pixel are that says nothing more. A model that creates what it never saw
+often ends there, and seldom at the very end."""
 COUNTED = 256
 """Samples of the source, spread evenly, that class frequencies are taken from."""
 PRESENT = 0.01
@@ -31,17 +34,17 @@ class Filters:
     min_confidence: pixels less sure than this become invalid. min_valid: the share of pixels that must be valid in
     every label. min_distance: the least root mean square distance of colours, both shrunk to 16x16, to the source and
     to the images of the same shard that were kept before. min_contrast: the least standard deviation of colours.
-    max_saturated: the largest share of wholly black or white pixels (1 is off). empty: keep labels that mark nothing.
-    balance: the share of source images from which a semantic class counts as frequent; of created images that show
-    frequent classes alone some are dropped, by chance, see `accepted`. It is no quota: none are made instead, and the
-    classes of created images are not counted.
+    max_saturated: the largest share of all but black or white pixels, beyond that of the source (1 is off). empty: keep
+    labels that mark nothing. balance: the share of source images from which a semantic class counts as frequent; of
+    created images that show frequent classes alone some are dropped, by chance, see `accepted`. It is no quota: none
+    are made instead, and the classes of created images are not counted.
     """
 
     min_confidence: float = 0.0
     min_valid: float = 0.3
     min_distance: float = 0.02
     min_contrast: float = 0.02
-    max_saturated: float = 0.8
+    max_saturated: float = 0.5
     empty: bool = False
     balance: float = 0.0
 
@@ -92,7 +95,8 @@ def judge(
 
     if float(image.std(dim=(1, 2)).max()) < how.min_contrast:
         return judged("drop", "blank")
-    if how.max_saturated < 1 and _saturated(image) > how.max_saturated:
+    usual = 0.0 if source is None else _saturated(source)
+    if how.max_saturated < 1 and _saturated(image) - usual > how.max_saturated:
         return judged("drop", "saturated")
     if source is not None and distance(image, source) < how.min_distance:
         return judged("drop", "near copy of its source")
@@ -192,6 +196,6 @@ def _valid(annotation: Annotation) -> float:
 
 
 def _saturated(image: Float[Tensor, "3 h w"]) -> float:
-    """The share of pixels that are wholly black or white, give or take one of 255."""
-    ends: Bool[Tensor, "h w"] = (image >= 254 / 255).all(0) | (image <= 1 / 255).all(0)
+    """The share of pixels that are all but black or white."""
+    ends: Bool[Tensor, "h w"] = (image >= 1 - SATURATED).all(0) | (image <= SATURATED).all(0)
     return float(ends.float().mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 LEVEL = 0.6
 """The noise level of Diff-2-in-1's released code."""
+STRANGE = (
+    "The model has not learnt how such images look: let it learn that (denoisight improve --adapt-time 20m) and create "
+    "with what that wrote, or take a lower noise level."
+)
 
 
 @dataclass(frozen=True)
@@ -131,9 +136,22 @@ def reasons_of(dropped: dict[str, str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda pair: -pair[1])
 
 
-def _tell(out: Path, pairs: int, dropped: dict[str, int]) -> None:
-    why = f": {shortlist(f'{n} {reason}' for reason, n in dropped.items())}" if dropped else ""
-    log.info("%s holds %d labelled images; %d were dropped%s.", out, pairs, sum(dropped.values()), why)
+def check_made(pairs: int, dropped: Mapping[str, int]) -> None:
+    """Raises `DataError` where nothing is left; warns where most pictures show nothing. `dropped`: how many, by
+    reason."""
+    spoilt = dropped.get("blank", 0) + dropped.get("saturated", 0)
+    remedy = STRANGE if 2 * spoilt > sum(dropped.values()) else "Take another noise level, or less strict filters."
     if not pairs:
-        raise DataError(f"Every image was dropped{why}; take another noise level, or less strict filters.")
+        raise DataError(f"Every image was dropped{_why(dropped)}. {remedy}")
+    if spoilt > pairs:
+        log.warning("Most images are blank, or black and white. %s", remedy)
+
+
+def _tell(out: Path, pairs: int, dropped: Mapping[str, int]) -> None:
+    check_made(pairs, dropped)
+    log.info("%s holds %d labelled images; %d were dropped%s.", out, pairs, sum(dropped.values()), _why(dropped))
     log.info("Train on them with: denoisight train TASK --data %s", out)
+
+
+def _why(dropped: Mapping[str, int]) -> str:
+    return f": {shortlist(f'{n} {reason}' for reason, n in dropped.items())}" if dropped else ""

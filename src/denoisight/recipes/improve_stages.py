@@ -20,6 +20,7 @@ from ..create.shards import Slices, write_shards
 from ..data.shards import reasons, write_manifest
 from ..runtime import write_text
 from .base import Recipe, override
+from .create import check_made
 from .launch import train
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Stages:
                         break
             write_manifest(folder)
             made, pairs = sum(line.made for line in lines), sum(line.pairs for line in lines)
+            check_made(pairs, reasons(lines))
             return {"made": made, "pairs": pairs, "dropped": reasons(lines)}
 
         self.run(name, work, lambda: {"network_passes": passes["images"]})

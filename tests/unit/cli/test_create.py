@@ -11,7 +11,9 @@ from denoisight.data.files import write_annotation
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data
 from denoisight.data.readers.shards import provenance
+from denoisight.errors import DataError
 from denoisight.models.folder import save
+from denoisight.recipes.create import check_made
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,23 @@ def test_pictures_without_captions_say_so(run, tmp_path):
     run(*words, "--captions", "labels")
     told = provenance(tmp_path / "out")
     assert {pair["text"] for pair in told.values()} == {"a photo of class 0 and class 1"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "dropped", "says"),
+    [
+        (2, {"saturated": 9, "blank": 1}, "Most images are blank, or black and white. The model has not learnt"),
+        (2, {"near copy of its source": 9}, ""),
+        (12, {"saturated": 10}, ""),
+    ],
+)
+def test_pictures_that_show_nothing_are_warned_of(pairs, dropped, says, caplog):
+    check_made(pairs, dropped)
+    assert caplog.text == "" if not says else says in caplog.text
+
+
+def test_it_is_told_why_nothing_is_left():
+    with pytest.raises(DataError, match="2 blank. The model has not learnt how such images look"):
+        check_made(0, {"blank": 2})
+    with pytest.raises(DataError, match="2 near copy of its source. Take another noise level"):
+        check_made(0, {"near copy of its source": 2})

@@ -98,9 +98,16 @@ def test_blank_images_are_dropped(level, reason):
 
 def test_saturated_images_are_dropped():
     burnt = draw()
-    burnt[:, :29] = 1.0
+    burnt[:, :20] = 0.97
     assert verdict(image=burnt).verdict == Verdict("drop", "saturated")
     assert verdict(image=burnt, max_saturated=1.0).verdict.kind == "keep"
+
+
+def test_a_picture_made_of_a_dark_one_may_be_dark():
+    night, other = draw() / 10, draw(1) / 3
+    night[:, :20], other[:, :22] = 0.02, 0.03
+    assert verdict(image=other, source=night).verdict.kind == "keep"
+    assert verdict(image=other, source=draw()).verdict == Verdict("drop", "saturated")
 
 
 @pytest.mark.parametrize(

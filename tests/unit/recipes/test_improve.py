@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from denoisight.cli.report import report as report_command
+from denoisight.create.filters import Filters
 from denoisight.create.variation import Variation
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data
@@ -90,6 +91,14 @@ def test_a_call_goes_on_where_another_stopped(creator: Path, tmp_path: Path) -> 
         path.unlink()
     improve(told, parted, quiet=True)
     assert load(parted, "cpu").weights_hash == load(whole, "cpu").weights_hash
+
+
+def test_pictures_of_which_none_shows_anything_end_it(creator: Path, tmp_path: Path) -> None:
+    told = replace(plan(creator), filters=Filters(min_contrast=1.0))
+    with pytest.raises(DataError, match="Every image was dropped: 4 blank. The model has not learnt how such images"):
+        improve(told, tmp_path / "run", quiet=True)
+    stages = [json.loads(line) for line in (tmp_path / "run" / "stages.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line.get("stopped")) for line in stages] == [("warm-up", None), ("created-1", True)]
 
 
 @pytest.mark.parametrize("network", [{}, {"backbone": "full"}])
