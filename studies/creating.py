@@ -7,7 +7,6 @@ study's pictures.jsonl; `pictures.png` shows the first ones of every arm beside 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from studies import pool
@@ -21,28 +20,6 @@ COLUMNS = {"KID x 1000 ↓": ("kid", 1000.0), "precision ↑": ("precision", 1.0
            "coverage ↑": ("coverage", 1.0), "diversity within": ("created_within", 1.0),
            "across": ("created_across", 1.0), "distance to training": ("copies", 1.0),
            "agreement": ("agreement", 1.0)}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Named:
-    """A reader whose keys begin with a word, so that several with the same keys can be joined."""
-
-    reader: Any
-    word: str
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.reader, name)
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return tuple(f"{self.word}/{key}" for key in self.reader.keys)
-
-    def __len__(self) -> int:
-        return len(self.reader)
-
-    def __getitem__(self, i: int) -> Any:
-        sample = self.reader[i]
-        return replace(sample, query=replace(sample.query, key=f"{self.word}/{sample.key}"))
 
 
 def creating(study: Study) -> list[Arm]:
@@ -72,14 +49,14 @@ def judge(study: Study, jobs: int | None = None) -> None:
 def judged(study: Study, arm: Arm) -> dict[str, Any]:
     """The pictures of all seeds against real ones that nobody learnt from, in features that saw no truth."""
     from denoisight.data.open import open_data, subset
-    from denoisight.data.unlabelled import Joined
+    from denoisight.data.unlabelled import Joined, Renamed
     from denoisight.predict.load import load
     from denoisight.recipes.creation import judge_creation
 
     cells = [Cell(study, arm, seed) for seed in study.seeds]
-    created = Joined(tuple(Named(open_data(str(c.created(0)), "all"), f"seed-{c.seed}") for c in cells))
+    created = Joined(tuple(Renamed(open_data(str(c.created(0)), "all"), f"seed-{c.seed}") for c in cells))
     learnt = [subset(open_data(str(c.labelled), "train"), arm.labels) for c in cells]
-    train = Joined(tuple(Named(reader, f"seed-{c.seed}") for reader, c in zip(learnt, cells, strict=True)))
+    train = Joined(tuple(Renamed(reader, f"seed-{c.seed}") for reader, c in zip(learnt, cells, strict=True)))
     real = open_data(str(ROOT / "real"), "test")
     tasks = [task for task in arm.tasks if task != "depth"]
     judgement = judge_creation(created, real, train, load("embedded-create", "cpu"), load(JUDGE, "cpu"), tasks)

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -23,6 +24,8 @@ from safetensors import SafetensorError
 from .errors import DataError, MissingExtraError, UsageError
 from .version import __version__
 
+LONG_S = 24 * 3600
+"""After so long what another machine began to write and did not finish counts as given up."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -60,6 +63,21 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
+def writer() -> str:
+    """This process, among all that may write to a folder that several machines share."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+@cache
+def _machine() -> str:
+    """This machine, and the space that its process numbers are of, which a container has for itself."""
+    try:
+        space = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        space = Path()
+    return hashlib.blake2b(f"{platform.node()} {space}".encode(), digest_size=4).hexdigest()
+
+
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:
     """Yield a temporary name beside `path` that becomes `path` when the block ends well, and vanishes when not.
@@ -67,7 +85,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     Raises `DataError` when the disk is full or the folder cannot be written; what stood there before still stands.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{writer()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -83,7 +101,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
 def whole_folder(path: Path | str) -> Iterator[Path]:
     """The same for a folder: it is swapped in whole, and what stood there before goes only after that."""
     path = Path(path)
-    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    temporary, old = (path.with_name(f".{path.name}.{writer()}.{end}") for end in ("tmp", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_dir():
@@ -108,8 +126,10 @@ def mend(folder: Path | str, pattern: str = ".*") -> None:
     An old folder whose successor never came is put back; what was begun and not finished goes.
     """
     for path in sorted(Path(folder).rglob(pattern)):
-        begun = re.fullmatch(r"\.(?P<name>.+)\.(?P<writer>\d+)\.(?P<end>tmp|old)(\.\w+)?", path.name)
-        if begun is None or not path.exists() or _is_alive(int(begun["writer"])):
+        begun = re.fullmatch(
+            r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)\.(?P<end>tmp|old)(\.\w+)?", path.name
+        )
+        if begun is None or _is_written(path, begun["machine"], int(begun["process"])):
             continue
         if begun["end"] == "old" and not path.with_name(begun["name"]).exists():
             path.rename(path.with_name(begun["name"]))
@@ -119,9 +139,14 @@ def mend(folder: Path | str, pattern: str = ".*") -> None:
             path.unlink()
 
 
-def _is_alive(process: int) -> bool:
+def _is_written(path: Path, machine: str, process: int) -> bool:
+    """Whether its writer lives or, on another machine, may live."""
     try:
+        if machine != _machine():
+            return time.time() - path.stat().st_mtime < LONG_S
         os.kill(process, 0)
+    except FileNotFoundError:
+        return True  # its writer was faster
     except ProcessLookupError:
         return False
     except PermissionError:

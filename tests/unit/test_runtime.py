@@ -1,7 +1,9 @@
 """The machine under the software: whole files, seeds, devices, ranks, optional packages."""
 
 import json
+import os
 import shutil
+import time
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from denoisight.runtime import (
     world,
     write_json,
     write_text,
+    writer,
 )
 
 PINNED = 5939867850813527317
@@ -145,8 +148,8 @@ def test_versions_name_what_made_a_result():
     assert all(told.values())
 
 
-DEAD = 2**22 + 12345
-"""A process number above any that Linux gives out."""
+DEAD = f"{writer().partition('-')[0]}-{2**22 + 12345}"
+"""A process of this machine whose number is above any that Linux gives out."""
 
 
 def test_mending_leaves_a_living_writer_alone(tmp_path):
@@ -175,3 +178,15 @@ def test_mending_undoes_what_a_killed_process_left(tmp_path):
         "run/model/name.txt": f".model.{DEAD}.old",
         "run/kept/name.txt": "kept",
     }
+
+
+def test_mending_leaves_what_another_machine_may_be_writing(tmp_path):
+    """A process of its number may well be dead here. What is a day old is given up."""
+    there = tmp_path / f".results.0a0b0c0d-{2**22 + 1}.tmp.json"
+    there.write_text("{")
+    mend(tmp_path)
+    assert there.exists()
+    long_ago = time.time() - 25 * 3600
+    os.utime(there, (long_ago, long_ago))
+    mend(tmp_path)
+    assert not there.exists()

@@ -97,8 +97,8 @@ def from_labels(sample: Sample) -> Caption:
 def caption_source(spec: str | Path | Captions) -> Captions:
     """From what a user says: "text", "labels", "none", a file of captions, or any function of a sample.
 
-    A file is CSV (key,caption) or JSON lines ({"key": ..., "text": ...}, or file_name in place of the key, whose stem
-    counts). Raises `DataError` for a file that is neither.
+    A file is CSV (key,caption; commas in the caption need no quotes) or JSON lines ({"key": ..., "text": ...}, or
+    file_name in place of the key, whose stem counts). Raises `DataError` for a file that is neither.
     """
     if callable(spec):
         return spec
@@ -141,7 +141,8 @@ def _read(path: Path) -> Mapping[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         if path.suffix == ".csv":
-            return {row[0].strip(): row[1].strip() for row in csv.reader(lines) if row}
+            # "a red box, not a sphere" has a comma of its own, quoted or not.
+            return {row[0].strip(): ",".join([row[1], *row[2:]]).strip() for row in csv.reader(lines) if row}
         rows = [json.loads(line) for line in lines if line.strip()]
         return {str(row["key"] if "key" in row else Path(row["file_name"]).stem): row["text"].strip() for row in rows}
     except OSError as error:

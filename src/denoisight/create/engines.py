@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -32,27 +34,35 @@ def make_locally(
     """
     if worker is None or num_workers is None:
         worker, num_workers = world()
+        if num_workers == 1 and int(os.environ.get("SLURM_ARRAY_TASK_COUNT", "1")) > 1:
+            log.warning(
+                "Each task of this SLURM array makes all shards; divide them with --num-shards "
+                "$SLURM_ARRAY_TASK_COUNT --shard $SLURM_ARRAY_TASK_ID, counted from 0."
+            )
     slices = Slices.of(maker, shard_size)
     shards = slices.share(worker, num_workers)
     return _followed(write_shards(maker, folder, slices, shards), Path(folder), len(shards))
 
 
 def make_on_ray(
-    open_maker: Callable[[], Maker], folder: Path | str, slices: Slices, num_workers: int = 2
+    open_maker: Callable[[], Maker], folder: Path | str, slices: Slices, num_workers: int = 2, gpus: bool = False
 ) -> list[ShardLine]:
     """Make all shards by actors that hold a maker each, on the cluster at RAY_ADDRESS, or on this machine.
 
-    `open_maker` is called once in each actor, so the model and the source must be where the actors are. An actor whose
-    process dies is started again and goes on with its shard. Raises `MissingExtraError` without Ray, what an actor
-    raises, and `DenoisightError` for one that dies again and again; finished shards stay.
+    `open_maker` is called once in each actor, so the model and the source must be where the actors are. With `gpus` an
+    actor gets a GPU of the cluster or, where there are fewer than actors, a share of one; Ray hides them else. An actor
+    whose process dies is started again and goes on with its shard. Raises `MissingExtraError` without Ray, what an
+    actor raises, and `DenoisightError` for one that dies again and again; finished shards stay.
     """
     ray, pools = optional("ray", "ray"), optional("ray.util.actor_pool", "ray")
     begun = not ray.is_initialized()
     ray.init(ignore_reinit_error=True, log_to_driver=False)
     try:
-        actor = ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES)(_Actor)
-        threads = torch.get_num_threads()
-        actors = [actor.remote(open_maker, str(folder), slices, threads) for _ in range(min(num_workers, len(slices)))]
+        count, threads = min(num_workers, len(slices)), torch.get_num_threads()
+        there = ray.cluster_resources().get("GPU", 0) if gpus else 0
+        options = {"max_restarts": RETRIES, "max_task_retries": RETRIES, "num_gpus": gpu_share(there, count)}
+        actor = ray.remote(**options)(_Actor)
+        actors = [actor.remote(open_maker, str(folder), slices, threads) for _ in range(count)]
         made = pools.ActorPool(actors).map_unordered(lambda each, shard: each.write.remote(shard), range(len(slices)))
         return _followed(map(ShardLine.model_validate, made), Path(folder), len(slices))
     except ray.exceptions.RayTaskError as error:
@@ -66,6 +76,11 @@ def make_on_ray(
     finally:
         if begun:
             ray.shutdown()
+
+
+def gpu_share(gpus: float, actors: int) -> float:
+    """What each of so many actors asks for: a whole GPU, or an equal share of one, since Ray gives no parts of two."""
+    return math.floor(1e4 / math.ceil(actors / int(gpus))) / 1e4 if gpus >= 1 else 0.0
 
 
 class _Actor:

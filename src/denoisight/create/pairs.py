@@ -18,6 +18,7 @@ from torch import Tensor
 from ..annotations import Query, Sample
 from ..data.open import outlines
 from ..data.readers import Reader
+from ..diffusion.schedule import timesteps
 from ..errors import DataError, UsageError
 from ..predict.model import Model
 from ..runtime import item_seed, versions
@@ -75,6 +76,7 @@ class Maker:
         require_creation(model)
         self.model, self.source = model, source
         self.variation, self.annotating, self.filters = variation, annotating, filters
+        timesteps(model.parts.backbone.schedule, variation.steps, start=min(variation.levels))  # too many are told now
         self.captions = caption_source(captions)
         self.said_by = str(getattr(captions, "__name__", captions))
         self.tasks = {name: model.task(name)[0] for name in routes(model, annotating)}

@@ -61,8 +61,12 @@ def write_shards(maker: Maker, folder: Path | str, slices: Slices, shards: Seque
     folder = Path(folder)
     settings = settings_of(maker, slices)
     refuse_others(folder, settings)
+    described = False
     for shard in shards:
         line = finished(archive_path(folder, shard), hash_of(settings))
+        if not line and not described:
+            describe(maker, folder, settings)
+            described = True
         yield line or _make_shard(maker, folder, slices, shard, settings)
 
 
@@ -75,7 +79,6 @@ def describe(maker: Maker, folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _make_shard(maker: Maker, folder: Path, slices: Slices, shard: int, settings: dict[str, Any]) -> ShardLine:
-    describe(maker, folder, settings)
     archive, sources = archive_path(folder, shard), slices.sources(shard)
     counts, dropped = Counter[str](), dict[str, str]()
 

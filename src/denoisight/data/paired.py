@@ -128,9 +128,17 @@ def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def columns_of(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance in single values, as columns of `metadata.jsonl` are."""
-    single = {name: AND.join(value) if isinstance(value, list) else value for name, value in facts.items()}
-    return {name: value for name, value in single.items() if not isinstance(value, dict)}
+    """Provenance in single values, as columns of `metadata.jsonl` are: "confidence" of depth is "confidence_depth"."""
+    columns: dict[str, Any] = {}
+    for name, value in facts.items():
+        match value:
+            case dict():
+                columns |= {f"{name}_{part}": single for part, single in value.items()}
+            case list():
+                columns[name] = AND.join(value)
+            case _:
+                columns[name] = value
+    return columns
 
 
 def drop_cut_off_line(path: Path) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..annotations import Sample
-from ..runtime import mend, whole_file, write_json, write_text
+from ..runtime import mend, whole_file, write_json, write_text, writer
 from .archive import sha256_of, write_archive
 from .files import write_annotation
 from .images import write_image
@@ -104,7 +103,7 @@ def pair_members(
     archive: Path, number: int, sample: Sample, facts: Mapping[str, Any], exact: bool = False
 ) -> list[tuple[str, bytes]]:
     """The members of a pair: its picture, its truths by name, and what it is. They are staged beside `archive`."""
-    stage, name = archive.with_name(f".{archive.stem}.{os.getpid()}.tmp"), f"{number:08d}"
+    stage, name = archive.with_name(f".{archive.stem}.{writer()}.tmp"), f"{number:08d}"
     stage.mkdir(parents=True, exist_ok=True)
     try:
         paths = [write_image(stage / f"{name}.rgb.png", sample.image)]

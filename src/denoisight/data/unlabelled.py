@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import get_args
@@ -17,22 +17,46 @@ _LESS_KNOWN: tuple[Gauge, ...] = get_args(Gauge)
 
 
 @dataclass(frozen=True)
-class Unlabelled:
-    """The pictures of one reader, whatever truths it has; blank ones of another's kinds stand in their place.
+class Renamed:
+    """A reader's samples under keys that begin with "WORD/", so that they are never those of another reader's."""
 
-    Their keys begin with "unlabelled/", so that they are never those of the labelled ones.
-    """
-
-    pictures: Reader
-    like: Reader
+    reader: Reader
+    word: str
 
     @property
     def name(self) -> str:
-        return self.pictures.name
+        return self.reader.name
 
     @property
     def keys(self) -> Sequence[str]:
-        return tuple(f"unlabelled/{key}" for key in self.pictures.keys)
+        return tuple(f"{self.word}/{key}" for key in self.reader.keys)
+
+    @property
+    def truths(self) -> tuple[str, ...]:
+        return self.reader.truths
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.reader.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.reader.notes
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, i: int) -> Sample:
+        sample = self.reader[i]
+        return replace(sample, query=replace(sample.query, key=f"{self.word}/{sample.key}"))
+
+
+@dataclass(frozen=True)
+class Unlabelled(Renamed):
+    """The pictures of one reader, whatever truths it has; blank ones of another's kinds stand in their place."""
+
+    like: Reader
+    word: str = field(default="unlabelled", init=False)
 
     @property
     def truths(self) -> tuple[str, ...]:
@@ -42,23 +66,16 @@ class Unlabelled:
     def classes(self) -> tuple[str, ...]:
         return self.like.classes
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.pictures.notes
-
     @cached_property
     def blanks(self) -> Sample:
         """A sample of each kind of truth, of the other reader's first size."""
         sample = self.like[0]
         return replace(sample, truths={name: truth.blank() for name, truth in sample.truths.items()}, phrases={})
 
-    def __len__(self) -> int:
-        return len(self.pictures)
-
     def __getitem__(self, i: int) -> Sample:
-        query = self.pictures[i].query
+        query = super().__getitem__(i).query
         truths = {name: truth.resize(*query.size) for name, truth in self.blanks.truths.items()}
-        return Sample(replace(query, key=f"unlabelled/{query.key}"), truths, labelled=False)
+        return Sample(query, truths, labelled=False)
 
 
 @dataclass(frozen=True)

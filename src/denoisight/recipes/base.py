@@ -203,6 +203,11 @@ class Recipe(Part):
         return float(self.max_time.rstrip("smh")) * {"m": 60, "h": 3600}.get(self.max_time[-1], 1)
 
     @property
+    def images_per_step(self) -> int:
+        """That an optimiser step learns from, over all processes."""
+        return self.batch * self.optim.accumulate
+
+    @property
     def rank(self) -> int:
         """Of the adapters that are learnt; 0 for none."""
         return self.lora or (LORA_RANK if self.backbone == "lora" else 0)

@@ -119,7 +119,7 @@ def create_pairs(
         _tell(out, len(written(out)), dict(reasons_of(lost)))
     else:
         if engine == "ray":
-            make_on_ray(partial(Order.maker, order), out, Slices.of(maker, shard_size), workers)
+            make_on_ray(partial(Order.maker, order), out, Slices.of(maker, shard_size), workers, order.device != "cpu")
         else:
             make_locally(maker, out, shard_size, *share)
         lines = read_lines(out)

@@ -64,6 +64,11 @@ class Plan:
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise UsageError(f"{self.rounds} rounds were asked for; give 1 or more.")
+        if self.adapt and self.max_time and (self.adapt.max_seconds or 0) >= self.max_time:
+            raise UsageError(
+                f"Learning to create would take {self.adapt.max_time}, which is all of the time that there is; give "
+                "less time to --adapt-time, or more to --max-time."
+            )
 
     def told(self) -> dict[str, Any]:
         """As it stands in plan.json."""

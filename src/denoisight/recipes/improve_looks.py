@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..data.open import open_data
+from ..data.open import open_data, subset
 from ..data.readers import Reader
 from ..errors import DenoisightError
 from ..evaluate.creation_results import Scores
@@ -19,6 +19,9 @@ from ..predict.options import Options
 from .creation import judge_images
 
 log = logging.getLogger(__name__)
+
+MOST = 2048
+"""Pictures of either kind that are looked at: distances of fewer say little, and there may be millions."""
 
 
 class Looks:
@@ -40,14 +43,18 @@ class Looks:
         """The kernel inception distance to the real pictures, in these features, and the judge's agreement by task,
         each as [value, low, high]; or why there is none."""
         try:
-            created = open_data(str(pictures), "all")
-            seen = judge_images(created, self.real, features=self.eyes, judge=self.judge, options=Options(batch=16))
+            created, real = _some(open_data(str(pictures), "all")), _some(self.real)
+            seen = judge_images(created, real, features=self.eyes, judge=self.judge, options=Options(batch=16))
         except DenoisightError as error:
             log.warning("%s was not judged: %s", pictures.name, error)
             return {"notes": [f"Not judged: {error}"]}
         (features,) = seen.result.features
         agreed = {each.task: _bounds(each.created, each.metric) for each in seen.result.agreement}
         return {"kid": _bounds(features.created, "kid"), "agreement": agreed, "notes": list(seen.result.notes)}
+
+
+def _some(reader: Reader) -> Reader:
+    return subset(reader, min(len(reader), MOST))
 
 
 def _bounds(scores: Scores, name: str) -> list[float | None]:

@@ -49,18 +49,20 @@ class Stages:
         return max((self.max_time or 0.0) - spent, 1.0)
 
     def train(self, name: str, recipe: Recipe, share: float) -> Path:
-        """A training in `out/name`, in this share of the time that is left."""
+        """A training in `out/name`, in this share of the time that is left, or in its own time."""
         folder = self.out / name
-        if self.max_time and not recipe.max_time:
+        if self.max_time:
             # A training that goes on knows itself how long it has taken.
-            recipe = override(recipe, {"max_time": f"{max(self.left(but=name) * share, 1.0):.0f}s"})
+            left = self.left(but=name)
+            limit = left * share if recipe.max_seconds is None else min(left, recipe.max_seconds)
+            recipe = override(recipe, {"max_time": f"{max(limit, 1.0):.0f}s"})
         begun = (folder / "config.yaml").is_file()
 
         def work() -> dict[str, Any]:
             done = train(recipe, folder, resume="latest" if begun else None, overwrite=not begun, quiet=self.quiet)
             lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             steps = max((json.loads(line)["step"] for line in lines), default=0)
-            return {"steps": steps, "images": steps * recipe.batch, "best_step": done.best.get("step")}
+            return {"steps": steps, "images": steps * recipe.images_per_step, "best_step": done.best.get("step")}
 
         self.run(name, work)
         return folder

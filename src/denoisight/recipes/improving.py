@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from .base import Augmentation, Noise, Optim, Recipe, Teaching
+from .base import Augmentation, Noise, Optim, Recipe, Teaching, override
 from .embedded import embedded_create
 
 Route = Literal["readout", "denoise"]
@@ -51,6 +51,7 @@ def self_improve(tasks: tuple[str, ...], data: str, route: Route = "readout") ->
 
 def adapt_creation(warm: Recipe, time: str) -> Recipe:
     """The network that a warm-up begins with learns to create pictures like its data, for so long, without a truth."""
-    begun = {"model": warm.model, "network": {}, "noise": Noise(), "res": warm.res, "max_time": time, "batch": 32}
+    begun = {"model": warm.model, "network": {}, "noise": Noise(), "res": warm.res, "batch": 32}
     machine = {"device": warm.device, "precision": warm.precision, "threads": warm.threads, "workers": warm.workers}
-    return embedded_create((), warm.data).model_copy(update={**begun, **machine, "seed": warm.seed, "validations": 4})
+    recipe = embedded_create((), warm.data).model_copy(update={**begun, **machine, "seed": warm.seed, "validations": 4})
+    return override(recipe, {"max_time": time})

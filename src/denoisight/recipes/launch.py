@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from torch import nn
 
 from ..annotations import Batch
-from ..data.augment import Augment
-from ..data.open import open_data, subset
+from ..data.augment import Augment, fit
+from ..data.open import open_data, open_pictures, subset
 from ..data.readers import Reader
 from ..errors import DenoisightError, RecipeError, UsageError
 from ..models.folder import Parts
@@ -152,12 +152,21 @@ def _validate(recipe: Recipe, model: Model, objective: nn.Module, held_out: Read
     """Scores of the tasks; of creation the held-out images' own loss, always at the same noise."""
     scores = validate(model, recipe.tasks, recipe.route, held_out, model.parts.config.steps)
     if recipe.teaching.create:
-        images = Batch.of([held_out[i].only(()) for i in range(len(held_out))])
         creating = DenoiseObjective(model.parts.backbone, (), objective.law, Teaching(create=1.0))
-        with torch.no_grad():
-            loss = float(creating(images.to(model.parts.backbone.device), seed=0, step=0)["create"])
+        loss = _creation_loss(creating, held_out, model.parts.config.resolution, recipe.batch)
         scores = {**scores, "create/loss": loss, "badness": scores["badness"] + loss}
     return scores
+
+
+def _creation_loss(creating: DenoiseObjective, images: Reader, resolution: int, batch: int) -> float:
+    """The mean over images of one size, which is how they are learnt."""
+    size, total = creating.backbone.fitting_size(*images[0].size, resolution), 0.0
+    for first in range(0, len(images), batch):
+        chosen = [fit(images[i].only(()), size) for i in range(first, min(first + batch, len(images)))]
+        with torch.no_grad():
+            losses = creating(Batch.of(chosen).to(creating.backbone.device), seed=0, step=0)
+        total += len(chosen) * float(losses["create"])
+    return total / len(images)
 
 
 def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], step: int) -> None:
@@ -181,7 +190,7 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     tasks = [make_tasks([name], ("any",))[0] for name in recipe.tasks]
     truths = [task.truth for task in tasks]
     size = (recipe.res or 64,) * 2
-    reader = open_data(recipe.data, "train", truths, size=size, annotated=bool(truths))
+    reader = _opened(recipe.data, "train", truths, size)
     if confusing := gt_augment_of(recipe).truths_beside(tasks):
         known = open_data(recipe.data).truths
         more = [truth for truth in confusing if truth in known]
@@ -190,8 +199,15 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
         reader = subset(reader, recipe.labels)
     reader = beside(recipe, reader)
     name = "scenes" if recipe.data.startswith("scenes") else recipe.data
-    held_out = open_data(name, "val", truths, size=size)
+    held_out = _opened(name, "val", truths, size)
     return reader, subset(held_out, min(len(held_out), recipe.validation_images))
+
+
+def _opened(data: str, split: str, truths: Sequence[str], size: tuple[int, int]) -> Reader:
+    """Who learns to create alone needs no truths."""
+    if not truths:
+        return open_pictures(data, split, size=size, annotated=False)
+    return open_data(data, split, truths, size=size)
 
 
 def _accelerator(recipe: Recipe, out: Path) -> Accelerator:

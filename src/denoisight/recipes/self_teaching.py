@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..data.open import open_data, open_pictures, subset
 from ..data.readers import Reader
 from ..data.readers.shards import is_shards
-from ..data.unlabelled import Joined, Unlabelled
+from ..data.unlabelled import Joined, Renamed, Unlabelled
 from ..errors import RecipeError
 from ..models.folder import Parts
 from ..predict.readout import features
@@ -36,6 +36,8 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     else:
         pictures = Unlabelled(open_pictures(own.pictures, split, size=size, annotated=False), reader)
     chosen = subset(pictures, min(own.count, len(pictures))) if own.count else pictures
+    if own.labels == "own":
+        chosen = Renamed(chosen, "beside")
     return Joined((chosen,)) if own.alone else Joined((reader, chosen), own.labelled)
 
 
@@ -69,8 +71,9 @@ def average_of(recipe: Recipe, objective: nn.Module) -> EMAModel:
     own = recipe.self_teaching
     if not own.pictures:
         return averaged(objective, recipe.optim.ema)
-    over = own.average_over or max(recipe.steps * recipe.batch // 20, recipe.batch)
-    return averaged(objective, decay_of(recipe.optim.ema, over, recipe.batch), steady=True)
+    each = recipe.images_per_step
+    over = own.average_over or max(recipe.steps * each // 20, each)
+    return averaged(objective, decay_of(recipe.optim.ema, over, each), steady=True)
 
 
 def self_taught(
@@ -80,7 +83,8 @@ def self_taught(
     own = recipe.self_teaching
     if not own.pictures or own.labels == "own":
         return objective
-    how = SelfTeaching(own.weight, own.ramp, own.confidence, own.dropout, own.colour, own.hidden, own.mirror)
+    ramp = own.ramp / recipe.images_per_step
+    how = SelfTeaching(own.weight, ramp, own.confidence, own.dropout, own.colour, own.hidden, own.mirror)
     return SelfTaught(objective, _teacher(objective, parts, tasks, average, how), how)
 
 
@@ -92,10 +96,8 @@ def _teacher(
     if objective.frozen:
         heads = Averaged(parts.heads, average)
         return ReadoutTeacher(lambda look, batch, names: heads(look(batch), batch.images, names), tasks, how.mirror)
-    if parts.config.read_prompt == "caption":
-        raise RecipeError("A network that is read under captions teaches itself only with --backbone frozen.")
     whole = Averaged(_Whole(parts), average)
-    return ReadoutTeacher(lambda look, batch, names: whole(batch.images, names), tasks, how.mirror)
+    return ReadoutTeacher(lambda look, batch, names: whole(batch.images, names, batch.texts), tasks, how.mirror)
 
 
 class _Whole(nn.Module):
@@ -106,5 +108,5 @@ class _Whole(nn.Module):
         self.parts = parts
         self.modules_with_weights = parts.modules()
 
-    def forward(self, images: Tensor, names: Sequence[str]) -> Mapping[str, Tensor]:
-        return self.parts.heads(features(self.parts, images), images, names)  # type: ignore[misc]
+    def forward(self, images: Tensor, names: Sequence[str], texts: Sequence[str]) -> Mapping[str, Tensor]:
+        return self.parts.heads(features(self.parts, images, texts), images, names)  # type: ignore[misc]

@@ -34,8 +34,8 @@ Features = Sequence[Tensor]
 class SelfTeaching:
     """How much pictures without truths count.
 
-    weight: of such a picture, where a labelled one counts 1. ramp: over how many of the run's pictures that weight
-    rises from nothing. confidence: answers are taken at pixels whose uncertainty is at most 1 - confidence; where the
+    weight: of such a picture, where a labelled one counts 1. ramp: over how many steps that weight rises from nothing.
+    confidence: answers are taken at pixels whose uncertainty is at most 1 - confidence; where the
     head cannot tell, everywhere.
 
     Where teacher and learner see the same they soon agree, and there is little to learn. So the learner may see less:
@@ -47,7 +47,7 @@ class SelfTeaching:
     """
 
     weight: float = 1.0
-    ramp: int = 0
+    ramp: float = 0.0
     confidence: float = 0.0
     dropout: float = 0.0
     colour: float = 0.0
@@ -63,9 +63,8 @@ class SelfTeaching:
         if not 0 <= self.dropout < 1 or not 0 <= self.hidden < 1:
             raise UsageError(f"Dropout {self.dropout} and hidden {self.hidden} came; both are in [0, 1).")
 
-    def weight_at(self, images: int) -> float:
-        """After so many of the run's pictures."""
-        return self.weight * min(1.0, images / self.ramp) if self.ramp else self.weight
+    def weight_at(self, step: int) -> float:
+        return self.weight * min(1.0, step / self.ramp) if self.ramp else self.weight
 
 
 class Objective(Protocol):
@@ -119,7 +118,7 @@ class SelfTaught(nn.Module):
         created = objective.losses(told, with_gaps(theirs, self.how.dropout, own.keys, seed, step), seed, step)
         if not real:
             return created
-        weight = self.how.weight_at(step * len(batch)) * len(asked)
+        weight = self.how.weight_at(step) * len(asked)
         return _mean(objective.losses(real, ours, seed, step), created, len(known), weight)
 
     def _varied(self, batch: Batch, seed: int, step: int) -> Batch | None:

@@ -38,6 +38,13 @@ def test_the_own_text_keeps_its_words_and_what_the_query_avoids():
     assert ask("text", Sample(query)) == Caption("a sign, not readable", ("a box",))
 
 
+@pytest.mark.parametrize("text", ['"a red box, not a sphere"', "a red box, not a sphere", " a red box,not a sphere"])
+def test_commas_of_a_caption_need_no_quotes(tmp_path, text):
+    (tmp_path / "c.csv").write_text(f"a,{text}\n")
+    caption = ask(tmp_path / "c.csv", sample(key="a"))
+    assert caption == ("a red box", ("a sphere",))
+
+
 @pytest.mark.parametrize("name", ["c.csv", "c.jsonl"])
 def test_a_file_says_what_to_show_and_what_not(tmp_path, name):
     rows = {"clip/000001": "a red box, not a sphere, not a cone", "000002": "a dome"}

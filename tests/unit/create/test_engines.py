@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from denoisight.create.engines import make_locally, make_on_ray
+from denoisight.create.engines import gpu_share, make_locally, make_on_ray
 from denoisight.create.pairs import Maker
 from denoisight.create.shards import Slices
 from denoisight.errors import DenoisightError, UsageError, WeightsError
@@ -119,3 +119,16 @@ def test_what_a_worker_refuses_is_told_in_its_own_words(cluster, order, slices, 
 def test_a_worker_without_the_model_says_so(cluster, order, slices, tmp_path):
     with pytest.raises(WeightsError, match="nowhere"):
         make_on_ray(opening(replace(order, model=str(tmp_path / "nowhere"))), tmp_path / "out", slices, 2)
+
+
+@pytest.mark.parametrize(("gpus", "actors", "share"), [(0, 2, 0), (4, 2, 1), (2, 2, 1), (2, 3, 0.5), (1, 3, 0.3333)])
+def test_actors_share_the_gpus_that_there_are(gpus, actors, share):
+    assert gpu_share(gpus, actors) == share
+
+
+def test_a_task_of_an_array_that_makes_all_is_told(order, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "8")
+    make_locally(order.maker(), tmp_path / "one", PER_SHARD, 0, 4)
+    assert "SLURM" not in caplog.text
+    make_locally(order.maker(), tmp_path / "all", PER_SHARD)
+    assert "--num-shards $SLURM_ARRAY_TASK_COUNT" in caplog.text

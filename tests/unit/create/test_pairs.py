@@ -219,6 +219,7 @@ def test_settings_tell_all_that_the_bytes_hang_on(creates):
         ({"noise_level": (0.5, 1.2)}, "noise level is 0.5 to 1.2"),
         ({"noise_level": (0.7, 0.5)}, "noise level is 0.7 to 0.5"),
         ({"noise_level": (0.61, 0.64)}, "no multiple"),
+        ({"noise_level": (0.05, 1.0), "steps": 60}, "60 steps were asked for over 51 noise levels"),
         ({"per_image": 0}, "per_image"),
         ({"noise": "pink"}, "Unknown noise 'pink'"),
         ({"noise": "inversion"}, "would be alike"),

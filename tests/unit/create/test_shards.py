@@ -33,6 +33,7 @@ from denoisight.data.shards import read_lines, reasons, write_manifest
 from denoisight.errors import DataError, MissingExtraError, UsageError
 from denoisight.models.folder import TaskEntry
 from denoisight.predict.model import Model
+from denoisight.runtime import writer
 
 TASKS = ("depth", "normals", "semantic", "saliency", "detection")
 PER_SHARD = 4
@@ -245,8 +246,9 @@ def test_what_is_not_whole_is_made_again(whole, maker, tmp_path, harm):
             (folder / "manifest.jsonl").unlink()
         case "stale rests":
             # A process of this number cannot be: it is above the largest.
-            (folder / ".created-000001.99999999.tmp").mkdir()
-            (folder / ".created-000001.99999999.tmp.tar").write_bytes(b"half")
+            dead = f"{writer().partition('-')[0]}-99999999"
+            (folder / f".created-000001.{dead}.tmp").mkdir()
+            (folder / f".created-000001.{dead}.tmp.tar").write_bytes(b"half")
             line.unlink()
     make_locally(maker, folder, PER_SHARD)
     assert content(folder) == content(whole)

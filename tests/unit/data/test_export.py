@@ -233,7 +233,7 @@ def test_where_created_pairs_are_from_goes_along(tmp_path, format, monkeypatch):
             found = loaded(tmp_path / "out")["images"][1]["provenance"]
         case "folder":
             found = json.loads((tmp_path / "out" / "metadata.jsonl").read_text().splitlines()[1])
-            told = {"source": "a", "seed": 5, "avoid": "x; y"}
+            told = {"source": "a", "seed": 5, "avoid": "x; y", "confidence_semantic": 0.5}
     assert {name: found.get(name) for name in told} == told and found["text"] == "a dog"
     info = json.loads((tmp_path / "out" / "dataset_info.json").read_text())
     assert info["source"]["origin"]["exported_from"] == "pictures"

@@ -26,7 +26,7 @@ from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_i
 from denoisight.recipes.improve_stages import Stages, counted
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
-from denoisight.recipes.self_teaching import average_of, beside
+from denoisight.recipes.self_teaching import average_of, beside, self_taught
 from denoisight.train.run import Run
 from denoisight.train.validate import CHOOSE_BY
 
@@ -101,7 +101,7 @@ def test_pictures_of_which_none_shows_anything_end_it(creator: Path, tmp_path: P
     assert [(line["stage"], line.get("stopped")) for line in stages] == [("warm-up", None), ("created-1", True)]
 
 
-@pytest.mark.parametrize("network", [{}, {"backbone": "full"}])
+@pytest.mark.parametrize("network", [{}, {"backbone": "full"}, {"backbone": "full", "read_prompt": "caption"}])
 def test_either_way_of_perceiving_improves(creator: Path, tmp_path: Path, network: dict[str, str]) -> None:
     own, route = {**TINY, "model": str(creator), **network}, "readout" if network else "denoise"
     warm, improving = (override(make(("normals",), "scenes:4", route), own) for make in (warm_up, self_improve))
@@ -355,3 +355,49 @@ def test_only_an_improvement_that_ended_has_a_page(improved: Path, tmp_path: Pat
 
 def test_every_task_that_is_validated_has_its_unit() -> None:
     assert all(metric in METRICS[task] for task, (metric, _) in CHOOSE_BY.items())
+
+
+@pytest.mark.parametrize(("time", "says"), [("5min", "90s, 10m or 2h"), ("0m", "more than nothing")])
+def test_a_time_to_adapt_that_is_none_is_told(time: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        adapt_creation(warm_up(TASKS, "scenes:4"), time)
+
+
+def test_adapting_ends_with_the_time_that_there_is(creator: Path, tmp_path: Path) -> None:
+    told = plan(creator)
+    slow = override(adapt_creation(told.warm_up, "1h"), {**TINY, "steps": 100_000})
+    with pytest.raises(UsageError, match="1h, which is all of the time"):
+        replace(told, adapt=slow, max_time=60.0)
+    began = time.monotonic()
+    Stages(tmp_path, 4.0, quiet=True).train("adapt", slow, 0.3)
+    assert time.monotonic() - began < 30
+
+
+def test_what_is_created_in_too_little_time_is_what_there_is(creator: Path, tmp_path: Path) -> None:
+    """The time ends creation after the first of two shards."""
+    told = plan(creator)
+    told = replace(told, warm_up=override(told.warm_up, {"data": "scenes:20"}), captions="none")
+    warm = Stages(tmp_path, None, quiet=True).train("warm-up", told.warm_up, 1.0)
+    stages = Stages(tmp_path, 1e-3, quiet=True)
+    pictures = stages.create("created-1", lambda: told.maker_of(warm, 1), 0.5)
+    pairs = stages.lines["created-1"]["pairs"]
+    assert len(list(pictures.glob("*.tar"))) == 1 and len(open_data(pictures, "all")) == pairs <= 10
+
+
+def test_ratios_in_pictures_count_all_pictures_of_a_step(creator: Path) -> None:
+    own = {"pictures": "created", "average_over": 80, "ramp": 800}
+    changes = {"batch": 8, "optim": {"ema": 0.998, "accumulate": 10}, "self_teaching": own}
+    recipe = override(self_improve(TASKS, "scenes:4"), changes)
+    assert average_of(recipe, torch.nn.Linear(2, 2)).get_decay(100) == pytest.approx(0.998)
+    parts = load(creator, "cpu").parts
+    taught = self_taught(recipe, torch.nn.Linear(2, 2), parts, (), average_of(recipe, torch.nn.Linear(2, 2)))
+    assert taught.how.weight_at(5) == 0.5
+
+
+def test_pictures_with_labels_of_their_own_are_never_taken_for_others(tmp_path: Path) -> None:
+    """Both folders call their pictures alike; what is remembered of one by its name is not of the other."""
+    recipe = override(
+        self_improve(("normals",), "scenes:2"), {"self_teaching": {"pictures": "scenes:2", "labels": "own"}}
+    )
+    joined = beside(recipe, open_data("scenes:2", "train"))
+    assert len(set(joined.keys)) == 4 and [joined[i].key for i in range(4)] == list(joined.keys)

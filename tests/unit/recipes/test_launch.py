@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from denoisight.annotations import Depth
-from denoisight.data.open import open_data
+from denoisight.data.images import write_image
+from denoisight.data.open import open_data, subset
 from denoisight.data.render import render_scenes
 from denoisight.data.scenes import CLASSES, PARTS
 from denoisight.errors import DenoisightError, RecipeError, UsageError
@@ -17,7 +19,8 @@ from denoisight.predict.load import load
 from denoisight.predict.model import Model
 from denoisight.recipes.adapt import adapt
 from denoisight.recipes.base import Recipe, override
-from denoisight.recipes.launch import _readers, train
+from denoisight.recipes.launch import _creation_loss, _readers, train
+from denoisight.train.objectives import DenoiseObjective, Teaching
 
 QUICK = {
     "steps": 1,
@@ -141,3 +144,22 @@ def test_a_recipe_that_is_refused_leaves_no_folder_behind(changes: dict[str, obj
     with pytest.raises(DenoisightError):
         train(quick("depth", model="new", **changes), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_photographs_of_any_size_are_learnt_to_be_created_without_truths(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for i, size in enumerate(((40, 56), (56, 40), (50, 50), (200, 300)) * 3):
+        write_image(photos / f"{i:02d}.png", torch.rand(3, *size, generator=torch.Generator().manual_seed(i)))
+    creating = override(Recipe(data=str(photos)), {**QUICK, "model": "new", "teaching": {"create": 1.0}})
+    done = train(creating, tmp_path / "run", quiet=True)
+    assert done.best["create/loss"] > 0
+
+
+def test_the_loss_of_creation_hangs_on_no_batch(tmp_path: Path) -> None:
+    """Pictures are as they are learnt from: cut to one shape, at the network's size."""
+    train(quick(model="new", teaching={"create": 1.0}, tasks=()), tmp_path / "run", quiet=True)
+    parts = load(tmp_path / "run", "cpu").parts
+    creating = DenoiseObjective(parts.backbone, (), torch.ones(1000) / 1000, Teaching(create=1.0))
+    pictures = subset(open_data("scenes:8", "val", size=(64, 48)), 5)
+    losses = [_creation_loss(creating, pictures, 32, batch) for batch in (1, 2, 5)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4) and losses[2] == pytest.approx(losses[0], rel=1e-4)
