@@ -54,7 +54,8 @@ class ModelConfig(BaseModel):
     Tasks are read out of the network's features at the places `taps` (empty: `taps.default_places`) at the timestep
     `read_level`, under the empty prompt or the query's caption, by heads on a pyramid of at most `levels` levels, which
     may `exchange` what they see. With `attention_maps` the prompt is instead the classes of the first task that has
-    some, and where the network attends to each is read, too.
+    some, and where the network attends to each is read, too. A task that is denoised and read is asked for by the route
+    `first` where nobody says.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +78,7 @@ class ModelConfig(BaseModel):
     levels: int = Field(default=1, ge=1)
     exchange: bool = False
     attention_maps: bool = False
+    first: Literal["denoise", "readout"] = "denoise"
     provenance: dict[str, str | int | float] = {}
 
     def walk(self, sampler: str) -> dict[str, str]:

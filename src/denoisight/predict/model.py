@@ -100,10 +100,10 @@ class Model:
 
     def task(self, name: str, route: Route | None = None) -> tuple[Task, Route]:
         """A task and the route it will take. Raises `UsageError` where the model never learnt it."""
-        if name in self.denoises and route in (None, "denoise"):
-            return self.denoises[name], "denoise"
-        if name in self.reads and route in (None, "readout"):
-            return self.reads[name], "readout"
+        ways: dict[Route, dict[str, Task]] = {"denoise": self.denoises, "readout": self.reads}
+        for way in sorted(ways, key=lambda way: way != self.parts.config.first):
+            if name in ways[way] and route in (None, way):
+                return ways[way][name], way
         learnt = [f"{n} (denoise)" for n in self.denoises] + [f"{n} (readout)" for n in self.reads]
         asked = f"{name!r} by {route}" if route else repr(name)
         # A folder's model does not know where it lies.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..data.readers import Reader, classes_of
@@ -49,8 +49,9 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
     learns: dict[str, Any] = (
         {"denoises": entries, "creates": recipe.teaching.create > 0}
         if recipe.route == "denoise"
-        else {"denoises": (), "reads": entries, **_reading(recipe, start)}
+        else {"denoises": _still_denoised(recipe, entries, start), "reads": entries, **_reading(recipe, start)}
     )
+    learns["first"] = recipe.route
     if learns.get("attention_maps") and not any(entry.classes for entry in entries):
         raise RecipeError(
             "attention_maps are of the classes of a task; teach one that tells classes apart, or leave out."
@@ -93,6 +94,15 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
         parts.backbone.text.requires_grad_(False)
         add_adapters(parts.backbone.unet, recipe.rank)
     return _with_known_heads(parts, start)
+
+
+def _still_denoised(recipe: Recipe, entries: Sequence[TaskEntry], start: Parts | None) -> tuple[TaskEntry, ...]:
+    """What a network that stays as it is goes on denoising, of the tasks that heads learn, as far as both mean the same
+    classes: it can then be asked by both routes."""
+    if start is None or recipe.backbone != "frozen" or recipe.rank:
+        return ()
+    means = {entry.name: entry.classes for entry in entries}
+    return tuple(entry for entry in start.config.denoises if means.get(entry.name) == entry.classes)
 
 
 def _loss(recipe: Recipe, name: str, learnt: Mapping[str, str | None]) -> str | None:
@@ -146,7 +156,9 @@ def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | 
 
     Words matter where they choose among several tasks, come in paraphrases, or name the thing that is meant.
     """
-    names, family = [entry.name for entry in config.denoises], FAMILIES[config.stock]
+    # Heads leave the network as it is.
+    names = [entry.name for entry in config.denoises] if heads_for is None else []
+    family = FAMILIES[config.stock]
     if family.task and config.creates:
         raise RecipeError(
             f"A {config.stock} folder only perceives; leave out --teaching.create, or start from the Stable Diffusion "

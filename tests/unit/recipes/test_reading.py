@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from denoisight.annotations import Batch, Query
+from denoisight.create.annotate import Annotating, annotate
 from denoisight.data.open import open_data
 from denoisight.errors import RecipeError, UsageError
 from denoisight.models.folder import TaskEntry, read_config
@@ -214,3 +215,23 @@ def test_what_does_not_go_together_is_refused(changes: dict, says: str, tmp_path
 def test_values_out_of_range_are_refused_at_birth(changes: dict) -> None:
     with pytest.raises(RecipeError, match=re.escape(next(iter(changes)))):
         quick("depth", **changes)
+
+
+def test_a_network_that_stays_as_it_is_answers_by_both_routes(tmp_path: Path) -> None:
+    """It denoises as before; which of its answers nobody asks for otherwise is what it learnt last."""
+    scene = open_data("scenes:1", "val", size=(32, 32))[0]
+    train(quick("normals", "semantic", route="denoise"), tmp_path / "first", quiet=True)
+    first = load(tmp_path / "first", "cpu")
+    heads = quick("normals", "depth", model=str(tmp_path / "first"), network={}, backbone="frozen")
+    train(heads, tmp_path / "heads", quiet=True)
+    model = load(tmp_path / "heads", "cpu")
+    assert set(model.reads) == {"normals", "depth"} and set(model.denoises) == {"normals"}
+    before, after = (each.predict(scene.query, "normals", route="denoise", seed=1) for each in (first, model))
+    assert torch.equal(before.annotation.vectors, after.annotation.vectors)
+    read, usual = (model.predict(scene.query, "normals", route=route) for route in ("readout", None))
+    assert torch.equal(read.annotation.vectors, usual.annotation.vectors)
+    (both,) = annotate(model, [scene.query], Annotating(route="both"))
+    assert set(both) == {"normals"} and float(both["normals"].confidence.min()) >= 0
+
+    train(override(heads, {"backbone": "full"}), tmp_path / "full", quiet=True)
+    assert not load(tmp_path / "full", "cpu").denoises
