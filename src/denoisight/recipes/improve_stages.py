@@ -8,7 +8,8 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,21 +57,22 @@ class Stages:
             left = self.left(but=name)
             limit = left * share if recipe.max_seconds is None else min(left, recipe.max_seconds)
             recipe = override(recipe, {"max_time": f"{max(limit, 1.0):.0f}s"})
-        begun = (folder / "config.yaml").is_file()
+        begun, passes = (folder / "config.yaml").is_file(), self._passes(name)
+        within, resume = partial(counted, passes=passes), "latest" if begun else None
 
         def work() -> dict[str, Any]:
-            done = train(recipe, folder, resume="latest" if begun else None, overwrite=not begun, quiet=self.quiet)
+            done = train(recipe, folder, resume=resume, overwrite=not begun, quiet=self.quiet, within=within)
             lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             steps = max((json.loads(line)["step"] for line in lines), default=0)
             return {"steps": steps, "images": steps * recipe.images_per_step, "best_step": done.best.get("step")}
 
-        self.run(name, work)
+        self.run(name, work, passes)
         return folder
 
     def create(self, name: str, make: Callable[[], Maker], share: float) -> Path:
         """Shards of created pictures in `out/name`; with a time limit as many as fit into this share of the rest."""
         folder = self.out / name
-        passes = Counter(images=self.lines.get(name, {}).get("network_passes", 0))
+        passes = self._passes(name)
 
         def work() -> dict[str, Any]:
             until, maker, lines = time.monotonic() + self.left() * share, make(), []
@@ -85,26 +87,28 @@ class Stages:
             check_made(pairs, reasons(lines))
             return {"made": made, "pairs": pairs, "dropped": reasons(lines)}
 
-        self.run(name, work, lambda: {"network_passes": passes["images"]})
+        self.run(name, work, passes)
         return folder
 
-    def run(
-        self, name: str, work: Callable[[], dict[str, Any]], so_far: Callable[[], dict[str, Any]] = dict
-    ) -> dict[str, Any]:
-        """Do it, unless it is done, and what is told of it; `so_far` is told of one that is stopped, too."""
+    def _passes(self, name: str) -> Counter[str]:
+        """Of a stage so far."""
+        return Counter(images=self.lines.get(name, {}).get("network_passes", 0))
+
+    def run(self, name: str, work: Callable[[], dict[str, Any]], passes: Counter[str] | None = None) -> dict[str, Any]:
+        """Do it, unless it is done, and what is told of it; `passes`, which it counts, of one that is stopped, too."""
         before = self.lines.get(name, {"seconds": 0.0, "stopped": True})
         if not before.get("stopped"):
             log.info("%s is done already.", name)
             return before
         log.info("Stage %s.", name)
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        _forget_peak()
         began, told = time.monotonic(), {"stopped": True}
         try:
             told = work()
         finally:
             seconds = before["seconds"] + time.monotonic() - began
-            self.lines[name] = {"stage": name, "seconds": round(seconds, 1), **so_far(), **told, "peak_mb": _peak_mb()}
+            counts = {} if passes is None else {"network_passes": passes["images"]}
+            self.lines[name] = {"stage": name, "seconds": round(seconds, 1), **counts, **told, "peak_mb": _peak_mb()}
             write_text(self.out / "stages.jsonl", "".join(json.dumps(line) + "\n" for line in self.lines.values()))
         return self.lines[name]
 
@@ -119,8 +123,20 @@ def counted(unet: nn.Module, passes: Counter[str]) -> Iterator[None]:
         handle.remove()
 
 
+def _forget_peak() -> None:
+    """Where the system lets a process do so (Linux: proc(5), clear_refs), its peak begins anew."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def _peak_mb() -> int:
-    """Of this process so far; on a GPU of its memory there in this stage."""
+    """Of this process since `_forget_peak`, or so far where it could not forget; on a GPU of its memory there."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() // 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+    try:
+        told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(told["VmHWM"].split()[0]) // 2**10
+    except (OSError, KeyError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,12 @@ def train(
     resume: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    within: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext,
 ) -> Trained:
     """Run a recipe into `out`: config.yaml, env.json, metrics.jsonl, checkpoints/, model/ (the best by validation).
 
-    resume: "latest" or a checkpoint folder. Raises `UsageError` for a folder in use without `resume` or
+    resume: "latest" or a checkpoint folder. within: a context that is asked for with the network, and entered while it
+    is trained and validated, for who counts its passes. Raises `UsageError` for a folder in use without `resume` or
     `overwrite`, `RecipeError` for values that do not go together, `DataError` for data that do not fit.
     """
     out = Path(out)
@@ -93,15 +96,16 @@ def train(
     wrapped, optimizer = accelerator.prepare(objective, optimizer)
     model = Model(parts)
     began = time.monotonic()
-    run.train(
-        wrapped,
-        optimizer,
-        average,
-        accelerator,
-        batches=_batches(recipe, reader, parts, tasks, accelerator),
-        validate=lambda: _validate(recipe, model, plain, held_out),
-        keep=lambda scores, step: _keep(recipe, model, out / "model", scores, step),
-    )
+    with within(parts.backbone.unet):
+        run.train(
+            wrapped,
+            optimizer,
+            average,
+            accelerator,
+            batches=_batches(recipe, reader, parts, tasks, accelerator),
+            validate=lambda: _validate(recipe, model, plain, held_out),
+            keep=lambda scores, step: _keep(recipe, model, out / "model", scores, step),
+        )
     # The first process still validates and saves. One that tore its group down right after its last gather could also
     # wait for ever: gloo's thread may then still be freeing the gathered tensors, for which it needs the interpreter.
     accelerator.wait_for_everyone()

@@ -61,6 +61,8 @@ def test_all_stages_in_one_call(creator: Path, tmp_path: Path) -> None:
     assert all(stage["seconds"] >= 0 and stage["peak_mb"] > 0 for stage in stages)
     assert stages[1]["made"] == 4 and stages[1]["network_passes"] == 13, "two steps and a look at each, one at a blank"
     assert stages[2]["kid"][0] is not None
+    # 4 scenes with their mirror images at most; 2 held-out scenes for each of 2 tasks, before and at the end.
+    assert 4 + 8 <= stages[0]["network_passes"] <= 8 + 8, "what is remembered is not asked for again"
     first, second = (open_data(out / f"created-{turn}", "all") for turn in (1, 2))
     assert len(first) and (first[0].image != second[0].image).any(), "a second round creates anew"
 
@@ -401,3 +403,12 @@ def test_pictures_with_labels_of_their_own_are_never_taken_for_others(tmp_path: 
     )
     joined = beside(recipe, open_data("scenes:2", "train"))
     assert len(set(joined.keys)) == 4 and [joined[i].key for i in range(4)] == list(joined.keys)
+
+
+def test_the_peak_of_memory_is_that_of_a_stage(tmp_path: Path) -> None:
+    """Where the system forgets, which it need not."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("only Linux forgets")
+    stages = Stages(tmp_path, None)
+    large = stages.run("large", lambda: {"sum": float(torch.ones(100 * 2**18).sum())})
+    assert large["peak_mb"] - stages.run("small", dict)["peak_mb"] > 50
