@@ -129,11 +129,13 @@ class Maker:
         """What becomes of the images made of these samples, `per_image` of each, in their order.
 
         Batches are cut, and copies of each other looked for, among these alone, so the same sources give the same bits.
-        Raises `DataError` for a source that cannot be read, `UsageError` for a caption that is too long.
+        Raises `DataError` for a source that cannot be read, `UsageError` for a prompt that is too long; captions of
+        pictures are cut.
         """
         items = [item for index in sources for item in self._items(index)]
         wanted = [item for item in items if item.told]
-        self.model.parts.backbone.text.check([words for item in wanted for words in (item.text, *item.avoid)])
+        words = [words for item in wanted for words in (item.text, *item.avoid)]
+        self.model.parts.backbone.text.check(words, cut=not isinstance(self.source, Words))
         images = self._images(wanted)
         labels = self._labels(wanted, images)
         kept: list[Tensor] = []

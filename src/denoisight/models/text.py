@@ -94,14 +94,18 @@ class Prompts(nn.Module):
         """The end of a prompt that does not fit and would be cut; empty where all of it fits."""
         raise NotImplementedError
 
-    def check(self, prompts: Sequence[str]) -> None:
-        """Raises `UsageError` for a prompt that is too long; warns of words that were never learnt, naming them."""
+    def check(self, prompts: Sequence[str], cut: bool = False) -> None:
+        """Warns of words that were never learnt, naming them. Raises `UsageError` for a prompt that is too long; if it
+        may be `cut`, as in training, this is warned of."""
         for prompt in dict.fromkeys(prompts):
             if excess := self.excess(prompt):
                 shown = excess if len(excess) <= 60 else f"{excess[:60]}..."
-                raise UsageError(
-                    f"The prompt {prompt[:60]!r} has more words than the model takes; leave out {shown!r}."
-                )
+                if not cut:
+                    raise UsageError(
+                        f"The prompt {prompt[:60]!r} has more words than the model takes; leave out {shown!r}."
+                    )
+                log.warning("Captions are longer than the model takes, and are cut: %r loses %r.", prompt[:60], shown)
+                break
         strange = dict.fromkeys(word for prompt in dict.fromkeys(prompts) for word in self.unknown(prompt))
         if strange:
             log.warning("The model never learnt these words and reads each as unknown: %s.", ", ".join(strange))

@@ -40,8 +40,8 @@ class Looks:
         return load(self.judge_name, self.device) if self.judge_name else None
 
     def at(self, pictures: Path) -> dict[str, Any]:
-        """The kernel inception distance to the real pictures, in these features, and the judge's agreement by task,
-        each as [value, low, high]; or why there is none."""
+        """The kernel inception distance to the real pictures and the share that lies among them, in these features, and
+        the judge's agreement by task, each as [value, low, high]; or why there is none."""
         try:
             created, real = _some(open_data(str(pictures), "all")), _some(self.real)
             seen = judge_images(created, real, features=self.eyes, judge=self.judge, options=Options(batch=16))
@@ -50,7 +50,8 @@ class Looks:
             return {"notes": [f"Not judged: {error}"]}
         (features,) = seen.result.features
         agreed = {each.task: _bounds(each.created, each.metric) for each in seen.result.agreement}
-        return {"kid": _bounds(features.created, "kid"), "agreement": agreed, "notes": list(seen.result.notes)}
+        told = {name: _bounds(features.created, name) for name in ("kid", "precision")}
+        return {**told, "agreement": agreed, "notes": list(seen.result.notes)}
 
 
 def _some(reader: Reader) -> Reader:

@@ -18,6 +18,9 @@ LOSS = 0.01
 APART = 0.10
 """So far may the raw weights' score be from the averaged ones', in shares of the latter, before it is said."""
 
+STRANGE = 0.5
+"""Pictures of which surely fewer lie among the real ones that they are made of are not of their kind."""
+
 OPPOSED = -0.1
 """Gradients with a cosine below this pull the shared weights apart."""
 
@@ -150,15 +153,23 @@ def pulling_apart(angles: Mapping[tuple[str, str], float]) -> list[Signature]:
 
 
 def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
-    """What the last round's pictures say beside the first's, where the intervals are apart.
+    """What the last round's pictures say of themselves, and beside the first's where the intervals are apart.
 
-    looks: of each round "kid", the distance to real pictures, and "agreement" of a judge with the labels by task, each
-    as (value, low, high).
+    looks: of each round "kid", the distance to real pictures, "precision", the share of created ones that lie among
+    them, and "agreement" of a judge with the labels by task, each as (value, low, high).
     """
-    if len(looks) < 2:
-        return []
     first, last = looks[0], looks[-1]
     found = []
+    share, _, most = last.get("precision", (None, None, None))
+    if most is not None and most < STRANGE:
+        found.append(
+            Signature(
+                f"Of the created pictures only {share:.0%} look like the labelled ones.",
+                "Lower --noise-level, or let the network learn the pictures with --adapt-time.",
+            )
+        )
+    if len(looks) < 2:
+        return found
     if _beyond(first["kid"], last["kid"], 1):
         found.append(
             Signature(

@@ -289,3 +289,11 @@ def test_what_contradicts_itself_can_be_doubted(make_parts):
 def test_a_model_that_never_learnt_to_create_says_so(tiny_model):
     with pytest.raises(UsageError, match="never learnt to create"):
         maker(tiny_model)
+
+
+def test_long_captions_of_pictures_are_cut_and_typed_ones_refused(creates, caplog):
+    long = " ".join(["a red box on a plain floor"] * 30)
+    made = list(maker(creates, captions=lambda sample: long, per_image=1).make([0]))
+    assert made[0].facts["text"] == long and "and are cut" in caplog.text
+    with pytest.raises(UsageError, match="more words than the model takes"):
+        list(maker(creates, Words((long,), (32, 32)), noise_level=(1.0, 1.0)).make([0]))

@@ -75,6 +75,13 @@ def test_pictures_that_go_astray_are_told_where_intervals_are_apart(last: dict, 
     assert going_astray([first, {**last, "agreement": {}}]) == [sign for sign in found if "judge" not in sign.seen]
 
 
+@pytest.mark.parametrize(("most", "told"), [(0.4, 1), (0.6, 0), (None, 0)])
+def test_pictures_unlike_the_real_ones_are_told_in_a_single_round(most: float | None, told: int) -> None:
+    look = {"kid": [0.8, 0.5, 1.1], "precision": [0.3, 0.2, most], "agreement": {}}
+    found = going_astray([look])
+    assert len(found) == told and all("only 30%" in sign.seen and "--adapt-time" in sign.remedy for sign in found)
+
+
 def test_a_judge_that_agrees_less_is_one_whose_share_falls() -> None:
     looks = [{"kid": [0, 0, 0], "agreement": {"semantic": [value, value - 0.02, value + 0.02]}} for value in (0.6, 0.5)]
     assert len(going_astray(looks)) == 1 and going_astray(looks[::-1]) == []
