@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -103,14 +104,28 @@ def test_pictures_of_which_none_shows_anything_end_it(creator: Path, tmp_path: P
     assert [(line["stage"], line.get("stopped")) for line in stages] == [("warm-up", None), ("created-1", True)]
 
 
-@pytest.mark.parametrize("network", [{}, {"backbone": "full"}, {"backbone": "full", "read_prompt": "caption"}])
-def test_either_way_of_perceiving_improves(creator: Path, tmp_path: Path, network: dict[str, str]) -> None:
-    own, route = {**TINY, "model": str(creator), **network}, "readout" if network else "denoise"
+WAYS = (
+    ("denoise", {}),
+    ("denoise", {"lora": 2}),
+    ("readout", {"backbone": "lora", "lora": 2}),
+    ("readout", {"backbone": "full"}),
+    ("readout", {"backbone": "full", "read_prompt": "caption"}),
+)
+
+
+@pytest.mark.parametrize(("route", "network"), WAYS)
+def test_either_way_of_perceiving_improves(
+    creator: Path, tmp_path: Path, route: Literal["denoise", "readout"], network: dict[str, str]
+) -> None:
+    """With adapters, too: then they are what learns and is averaged."""
+    own = {**TINY, "model": str(creator), **network}
     warm, improving = (override(make(("normals",), "scenes:4", route), own) for make in (warm_up, self_improve))
     out = tmp_path / "run"
     done = improve(Plan(warm, improving, Variation(per_image=1, steps=2), rounds=2), out, quiet=True)
     kept = load(done.model, "cpu")
-    assert set(kept.reads if network else kept.denoises) == {"normals"}
+    assert set(kept.reads if route == "readout" else kept.denoises) == {"normals"}
+    moved = [json.loads(line) for line in (out / "improved-1" / "metrics.jsonl").read_text().splitlines()]
+    assert any(row.get("gradient_norm", 0) > 0 for row in moved)
     text = (out / PAGE).read_text()
     assert "Created images beside real ones" in text
     assert ("create loss (squared error)" in text) == (route == "denoise")
