@@ -141,3 +141,10 @@ def test_without_created_or_without_real_pictures_nothing_is_compared(monkeypatc
     assert tables._like(some, "unlabelled", added) is next(
         one.gained for one in added if one.name == "+ 200 real without labels"
     )
+
+
+def test_the_readme_tells_what_created_images_bring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    written = importlib.import_module("studies.improving_readme")
+    shown = f"{written.BEGIN}{written.table()}{written.END}"
+    assert shown in (ROOT / "README.md").read_text(encoding="utf-8")
