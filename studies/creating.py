@@ -96,7 +96,7 @@ def table(study: Study) -> list[str]:
         "## The pictures",
         "",
         f"Pictures of all seeds together, against {first['num_real']} test scenes, in {first['features']}; as many or",
-        f"fewer training scenes have a KID x 1000 of {told(first['train_kid'], 1000)}. Distance to training: of the",
+        f"fewer training scenes have a KID x 1000 of {_told(first['train_kid'], 1000)}. Distance to training: of the",
         "nearest training scene in relation to that of test scenes. Agreement: the decisive metric of the labels, as",
         f"`{JUDGE}` judges them; of true labels it is {first.get('agreement_real', float('nan')):.3g}.",
         "",
@@ -104,7 +104,7 @@ def table(study: Study) -> list[str]:
         "|---|---:|" + "---:|" * len(COLUMNS),
     ]
     for name, row in found.items():
-        cells = [told(row[key], times) if key in row else "" for key, times in COLUMNS.values()]
+        cells = [_told(row[key], times) if key in row else "" for key, times in COLUMNS.values()]
         lines.append(f"| {name} | {row['num']} | {' | '.join(cells)} |")
     return [*lines, "", "![The first pictures of every arm](pictures.png)"]
 
@@ -134,6 +134,6 @@ def _settings(study: Study) -> str:
     return hash_of(study.settings, study.seeds, JUDGE, REAL)
 
 
-def told(value: Sequence[float], times: float) -> str:
+def _told(value: Sequence[float], times: float) -> str:
     middle, low, high = (times * number for number in value)
     return f"{middle:.3g} [{low:.3g}, {high:.3g}]"

@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -129,24 +129,23 @@ def mend(folder: Path | str, pattern: str = ".*") -> None:
         begun = re.fullmatch(
             r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)\.(?P<end>tmp|old)(\.\w+)?", path.name
         )
-        if begun is None or _is_written(path, begun["machine"], int(begun["process"])):
-            continue
-        if begun["end"] == "old" and not path.with_name(begun["name"]).exists():
-            path.rename(path.with_name(begun["name"]))
-        elif path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        with suppress(FileNotFoundError):  # it went with a folder above, or its writer was faster
+            if begun is None or _is_written(path, begun["machine"], int(begun["process"])):
+                continue
+            if begun["end"] == "old" and not path.with_name(begun["name"]).exists():
+                path.rename(path.with_name(begun["name"]))
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _is_written(path: Path, machine: str, process: int) -> bool:
     """Whether its writer lives or, on another machine, may live."""
+    if machine != _machine():
+        return time.time() - path.stat().st_mtime < LONG_S
     try:
-        if machine != _machine():
-            return time.time() - path.stat().st_mtime < LONG_S
         os.kill(process, 0)
-    except FileNotFoundError:
-        return True  # its writer was faster
     except ProcessLookupError:
         return False
     except PermissionError:

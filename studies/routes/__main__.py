@@ -28,8 +28,8 @@ Normals from 100 labelled scenes and 400 pictures created from them, which got t
 heads, from a network that learnt to denoise normals from the same labels in as many steps, or from both; or get them
 from the improving heads; or from the warmed-up heads and those of three more warm-ups, which differ in their seeds and
 learnt from the same labels. What learns are the same heads. Heads are asked for mirror images, too, the network that
-denoises is not. The last arm tells what better labels could bring: those of
-heads that learnt from all 8,192 scenes. Everything else is as in `self_improve`.
+denoises is not. The last arm tells what better labels could bring: those of heads that learnt from all 8,192 scenes.
+Everything else is as in `self_improve`.
 Written from `results.jsonl` by `python -m studies.routes --table`.
 """
 

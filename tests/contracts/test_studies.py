@@ -80,6 +80,16 @@ def test_arms_of_self_improvement_differ_and_are_held_against_one(name: str, mon
         assert any(other.name.endswith("labels alone") for other in study.arms if other.group == arm.group)
 
 
+def test_warm_ups_that_label_together_differ_in_their_seeds_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    teaching = importlib.import_module("studies.teaching")
+    study = importlib.import_module("studies.routes.__main__").STUDY
+    cell = teaching.Cell(study, next(arm for arm in study.arms if arm.labelled_by == "several"), 1)
+    assert len({folder for _, folder in cell.labellers}) == teaching.MEMBERS and cell.labellers[0][1] == cell.warm
+    recipes = [member.warm_recipe.model_dump() for member in cell.members]
+    assert len({recipe.pop("seed") for recipe in recipes}) == teaching.MEMBERS and recipes.count(recipes[0]) == 4
+
+
 @pytest.mark.parametrize("name", [name for name in TAUGHT if (ROOT / "studies" / name / "results.jsonl").exists()])
 def test_its_readme_is_written_from_its_results(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))

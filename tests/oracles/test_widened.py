@@ -237,3 +237,16 @@ def test_the_image_of_a_prediction_is_unscaled_where_the_network_edits(folders: 
         list(denoise(backbone, backbone.condition(image()[None], ["depth"]), [[0]], steps=1))
         raw = backbone.latents.vae.encode(image()[None] * 2 - 1).latent_dist.mode()
     torch.testing.assert_close(seen[0], raw, rtol=1e-4, atol=1e-5)
+
+
+def test_heads_on_a_stock_network_leave_its_answers_as_they_were(taught: dict[str, Path], tmp_path: Path) -> None:
+    """It is widened for its tasks already, and is not once more."""
+    recipe = Recipe(
+        tasks=("depth",), data="scenes:4", model=str(taught["create"]), route="readout", backbone="frozen", steps=1,
+        batch=2, res=64, validations=1, validation_images=2, workers=0, threads=1,
+    )  # fmt: skip
+    launch.train(recipe, tmp_path / "heads", quiet=True)
+    before, after = load(taught["create"], "cpu"), load(tmp_path / "heads", "cpu")
+    assert set(after.reads) == set(after.denoises) == {"depth"} and after.task("depth")[1] == "readout"
+    first, second = (each.predict(image(), "depth", route="denoise", seed=1) for each in (before, after))
+    assert torch.equal(first.annotation.values, second.annotation.values)

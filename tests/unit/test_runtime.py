@@ -171,6 +171,7 @@ def test_mending_undoes_what_a_killed_process_left(tmp_path):
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / name / "name.txt").write_text(name)
     (tmp_path / "run" / f".results.{DEAD}.tmp.json").write_text("{")
+    (tmp_path / "run" / f".model.{DEAD}.tmp" / f".weights.{DEAD}.tmp.json").write_text("{")
     (tmp_path / "run" / ".gitignore").write_text("*")
     mend(tmp_path)
     assert everything(tmp_path) == {

@@ -38,12 +38,12 @@ class Annotating:
     """How created images are annotated.
 
     tasks: their names; () takes all that the model knows and that need no words. route: "readout" (one shared pass for
-    all), "denoise" (task by task), or "both", which are brought to agree; None takes for each task the first that the
-    model learnt. steps: of the denoise route (None: the model's own). ensemble: members of the denoise route, where
-    their kind can be merged. consistency: neither depth nor normals are surer than the two go together, as far as that
-    can be told without knowing the camera (`create.consistency`). exact: depth is stored as float32, also where it is
-    metric and else rounded to whole millimetres. mirror: by features, the mean of what is seen in the picture and in
-    its mirror image, which costs a second pass (data distillation: Radosavovic et al., CVPR 2018).
+    all), "denoise" (task by task), or "both", which are brought to agree; None takes for each task the model's own.
+    steps: of the denoise route (None: the model's own). ensemble: members of the denoise route, where their kind can be
+    merged. consistency: neither depth nor normals are surer than the two go together, as far as that can be told
+    without knowing the camera (`create.consistency`). exact: depth is stored as float32, also where it is metric and
+    else rounded to whole millimetres. mirror: by features, the mean of what is seen in the picture and in its mirror
+    image, which costs a second pass (data distillation: Radosavovic et al., CVPR 2018).
     """
 
     tasks: tuple[str, ...] = ()
@@ -119,8 +119,6 @@ def _known(model: Model, route: Ways | None) -> list[str]:
 def _routes(model: Model, name: str, route: Ways | None) -> tuple[str, ...]:
     if route == "both":
         return model.task(name, "readout")[1], model.task(name, "denoise")[1]
-    if route is None:
-        return ("readout",) if name in model.reads else (model.task(name)[1],)
     return (model.task(name, route)[1],)
 
 

@@ -141,7 +141,7 @@ def _read(path: Path) -> Mapping[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         if path.suffix == ".csv":
-            # "a red box, not a sphere" has a comma of its own, quoted or not.
+            # "a red box, not a sphere" has a comma of its own, quoted or not; a line without any has no caption.
             return {row[0].strip(): ",".join([row[1], *row[2:]]).strip() for row in csv.reader(lines) if row}
         rows = [json.loads(line) for line in lines if line.strip()]
         return {str(row["key"] if "key" in row else Path(row["file_name"]).stem): row["text"].strip() for row in rows}

@@ -19,6 +19,7 @@ from .readers.folder import FolderReader, read_pictures
 from .readers.layout import Item
 from .readers.splits import indices
 from .scenes import CLASSES, Scenes
+from .view import View
 
 
 def open_data(
@@ -107,32 +108,15 @@ class Procedural:
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(View):
     """Some of a reader's samples."""
 
-    whole: Reader
     indices: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        return self.whole.name
 
     @property
     def keys(self) -> Sequence[str]:
         keys = self.whole.keys
         return tuple(keys[i] for i in self.indices)
-
-    @property
-    def truths(self) -> tuple[str, ...]:
-        return self.whole.truths
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.whole.classes
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.whole.notes
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -11,43 +11,24 @@ from typing import get_args
 from ..annotations import Depth, Gauge, Sample
 from ..errors import DataError
 from .readers import Reader
+from .view import View
 
 _LESS_KNOWN: tuple[Gauge, ...] = get_args(Gauge)
 """From metres on. Of the last three none is known from another, which `Depth.up_to` tells who joins two of them."""
 
 
 @dataclass(frozen=True)
-class Renamed:
+class Renamed(View):
     """A reader's samples under keys that begin with "WORD/", so that they are never those of another reader's."""
 
-    reader: Reader
     word: str
 
     @property
-    def name(self) -> str:
-        return self.reader.name
-
-    @property
     def keys(self) -> Sequence[str]:
-        return tuple(f"{self.word}/{key}" for key in self.reader.keys)
-
-    @property
-    def truths(self) -> tuple[str, ...]:
-        return self.reader.truths
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.reader.classes
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.reader.notes
-
-    def __len__(self) -> int:
-        return len(self.reader)
+        return tuple(f"{self.word}/{key}" for key in self.whole.keys)
 
     def __getitem__(self, i: int) -> Sample:
-        sample = self.reader[i]
+        sample = self.whole[i]
         return replace(sample, query=replace(sample.query, key=f"{self.word}/{sample.key}"))
 
 

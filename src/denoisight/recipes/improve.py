@@ -182,8 +182,8 @@ def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> I
         shutil.copytree(chosen / "model", new, dirs_exist_ok=True)
     seen = [(folder.name, sign) for folder in trained[1:] for sign in signatures(best[folder.name])]
     seen += [(chosen.name, sign) for sign in pulling_apart(_angles(plan, chosen))]
-    judged = [line for line in stages.done if "kid" in line]
-    seen += [(judged[-1]["stage"], sign) for sign in (going_astray(judged) if judged else [])]
+    if judged := [line for line in stages.done if "kid" in line]:
+        seen += [(judged[-1]["stage"], sign) for sign in going_astray(judged)]
     for stage, sign in seen:
         log.warning("%s: %s", stage, sign)
     scores = {name: _best(rows) for name, rows in best.items()}

@@ -209,18 +209,20 @@ def _looks(told: Told) -> list[Table]:
     if not seen:
         return []
     agreed = dict.fromkeys(task for stage in seen for task in stage["agreement"])
-    columns = ("", "KID", *(f"judge: {task}, {CHOOSE_BY[task][0]}" for task in agreed))
+    columns = ("", "KID", "among real ones", *(f"judge: {task}, {CHOOSE_BY[task][0]}" for task in agreed))
     rows = tuple(
         (
             Cell(stage["stage"]),
             Cell(_bounds(stage["kid"])),
+            Cell(_bounds(stage.get("precision", ()))),
             *(Cell(_bounds(stage["agreement"].get(task, ()))) for task in agreed),
         )
         for stage in seen
     )
     note = (
-        "KID: distance of the created from the labelled images, in the features of the network that all began with. "
-        "Brackets: 95 % intervals. A judge is a model that learnt elsewhere (--judge)."
+        "KID: distance of the created from the labelled images, in the features of the network that all began with; "
+        "among real ones: the share of created images that lie among the labelled ones there (precision). Brackets: "
+        "95 % intervals. A judge is a model that learnt elsewhere (--judge)."
     )
     return [Table("Created images beside real ones", columns, rows, note)]
 

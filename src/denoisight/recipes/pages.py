@@ -129,7 +129,7 @@ def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
 def _step_plots(judged: Judged, case: Case) -> Sequence[Plot]:
     """Empty where the task is read out in one pass."""
     task = case.protocol.task
-    if task not in judged.model.denoises or judged.options.route == "readout":
+    if task not in judged.model.denoises or judged.model.task(task, judged.options.route)[1] == "readout":
         return ()
     metric, sign = CHOOSE_BY[task]
     steps = max(8, judged.model.steps(task))

@@ -98,11 +98,12 @@ def starting_parts(recipe: Recipe, reader: Reader) -> Parts:
 
 def _still_denoised(recipe: Recipe, entries: Sequence[TaskEntry], start: Parts | None) -> tuple[TaskEntry, ...]:
     """What a network that stays as it is goes on denoising, of the tasks that heads learn, as far as both mean the same
-    classes: it can then be asked by both routes."""
+    classes: it can then be asked by both routes. They take as many steps as before."""
     if start is None or recipe.backbone != "frozen" or recipe.rank:
         return ()
     means = {entry.name: entry.classes for entry in entries}
-    return tuple(entry for entry in start.config.denoises if means.get(entry.name) == entry.classes)
+    kept = (entry for entry in start.config.denoises if means.get(entry.name) == entry.classes)
+    return tuple(entry.model_copy(update={"steps": entry.steps or start.config.steps}) for entry in kept)
 
 
 def _loss(recipe: Recipe, name: str, learnt: Mapping[str, str | None]) -> str | None:

@@ -35,8 +35,8 @@ class SelfTeaching:
     """How much pictures without truths count.
 
     weight: of such a picture, where a labelled one counts 1. ramp: over how many steps that weight rises from nothing.
-    confidence: answers are taken at pixels whose uncertainty is at most 1 - confidence; where the
-    head cannot tell, everywhere.
+    confidence: answers are taken at pixels whose uncertainty is at most 1 - confidence; where the head cannot tell,
+    everywhere.
 
     Where teacher and learner see the same they soon agree, and there is little to learn. So the learner may see less:
     dropout is the share of a network's features that heads do not see (UniMatch: Yang et al., CVPR 2023), which costs

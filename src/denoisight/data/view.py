@@ -1,0 +1,42 @@
+"""What a reader that shows another's samples otherwise has of that one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..annotations import Sample
+from .readers import Reader
+
+
+@dataclass(frozen=True)
+class View:
+    """The other reader as it is; who shows it otherwise says what differs."""
+
+    whole: Reader
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return self.whole.keys
+
+    @property
+    def truths(self) -> tuple[str, ...]:
+        return self.whole.truths
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.whole.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.whole.notes
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, i: int) -> Sample:
+        return self.whole[i]
