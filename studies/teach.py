@@ -22,6 +22,7 @@ COST = ".cost.json"
 
 def run(study: Study, jobs: int | None = None) -> None:
     """Do what is missing on `jobs` cores, seed by seed: first warm-ups, then pictures, then the arms."""
+    take_over(study)
     done = {(*row["key"], row["seed"]) for row in study.rows()}
     for seed in study.seeds:
         cells = [Cell(study, arm, seed) for arm in study.arms if (*arm.key, seed) not in done]
@@ -45,6 +46,17 @@ def run(study: Study, jobs: int | None = None) -> None:
         for row in pool.each(train_and_score, [(cell,) for cell in cells], jobs):
             pool.append(study.results, row)
             print(f"{' '.join(map(str, row['key']))}: {row['val']}, {row['cpu_s']} s", flush=True)
+
+
+def take_over(study: Study) -> None:
+    """What other studies did under the same settings is not done again; results of older studies may say less."""
+    done = {(*row["key"], row["seed"]) for row in study.rows()}
+    found = (row for path in sorted(study.folder.parent.glob("*/results.jsonl")) for row in pool.rows(path))
+    known = {(row["arm"], row["seed"]): row for row in found if row.get("settings") == study.settings and "arm" in row}
+    for seed in study.seeds:
+        for arm in study.arms:
+            if (*arm.key, seed) not in done and (arm.done_as, seed) in known:
+                pool.append(study.results, {**known[arm.done_as, seed], "key": arm.key})
 
 
 def _each_once(stage: Callable[..., Any], calls: dict[Path, Sequence[Any]], jobs: int | None) -> None:
@@ -91,7 +103,7 @@ def train_and_score(cell: Cell) -> dict[str, Any]:
         model = ROOT / "arms" / hash_of(recipe.model_dump()) / "run"
         seconds += _once(model, lambda folder, recipe=recipe: _train(recipe, folder))
         agreed.append(_agreement(cell, model))
-    own = {"key": arm.key, "seed": cell.seed, "settings": study.settings, "steps": study.steps}
+    own = {"key": arm.key, "arm": arm.done_as, "seed": cell.seed, "settings": study.settings, "steps": study.steps}
     scored = {**_validation(model), "scores": score(model, arm.tasks, study.world.tested)}
     agreement = {task: [each[task] for each in agreed] for task in agreed[0]}
     return {**own, "cpu_s": round(seconds), **scored, **({"agreement": agreement} if agreement else {})}

@@ -71,6 +71,11 @@ class Arm:
     def key(self) -> tuple[str, str, int]:
         return self.name, "+".join(self.tasks), self.labels
 
+    @property
+    def done_as(self) -> str:
+        """What an arm of another study is known by that does the same under another name."""
+        return hash_of({name: value for name, value in vars(self).items() if name != "name"})
+
 
 @dataclass(frozen=True)
 class Study:

@@ -80,6 +80,22 @@ def test_arms_of_self_improvement_differ_and_are_held_against_one(name: str, mon
         assert any(other.name.endswith("labels alone") for other in study.arms if other.group == arm.group)
 
 
+def test_what_another_study_did_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same arm by another name, seed and settings alone, and once."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    teach, teaching = importlib.import_module("studies.teach"), importlib.import_module("studies.teaching")
+    arms = [teaching.Arm("mine", pictures="created"), teaching.Arm("other", pictures="created", count=50)]
+    study = teaching.Study(folder=tmp_path / "mine", arms=tuple(arms), seeds=(0, 1))
+    own = {"key": ["theirs", "normals", 100], "arm": arms[0].done_as, "settings": study.settings, "val": {"a": 1}}
+    theirs = [{**own, "seed": 0}, {**own, "seed": 1, "settings": "of others"}, {**own, "seed": 2}]
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "theirs" / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in theirs))
+    for _ in range(2):
+        teach.take_over(study)
+        assert study.rows() == [{**theirs[0], "key": ["mine", "normals", 100]}]
+
+
 def test_warm_ups_that_label_together_differ_in_their_seeds_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     teaching = importlib.import_module("studies.teaching")
