@@ -30,15 +30,25 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """ "auto" is the first of CUDA, MPS, CPU that is there. Raises `UsageError` where a named device is not."""
+    """ "auto" is the first of CUDA, MPS, CPU that is there; of several GPUs each rank of a machine gets its own.
+
+    Raises `UsageError` where a named device is not there.
+    """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = _own_gpu() if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"Device {name!r} is not available here; use --device auto or cpu.") from error
     return device
+
+
+def _own_gpu() -> str:
+    """By the rank on this machine as torchrun and SLURM tell it; where each rank sees one GPU, that is its own."""
+    told = (os.environ[name] for name in ("LOCAL_RANK", "SLURM_LOCALID") if name in os.environ)
+    rank = next(told, None)
+    return "cuda" if rank is None else f"cuda:{int(rank) % torch.cuda.device_count()}"
 
 
 def item_seed(run_seed: int, key: str, step: int = 0) -> int:

@@ -120,6 +120,27 @@ def test_devices_are_found_or_refused():
         assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("told", "gpus", "expected"),
+    [
+        ({}, 4, "cuda"),
+        ({"LOCAL_RANK": "3"}, 4, "cuda:3"),
+        ({"LOCAL_RANK": "3"}, 1, "cuda:0"),
+        ({"SLURM_LOCALID": "2"}, 4, "cuda:2"),
+        ({"LOCAL_RANK": "1", "SLURM_LOCALID": "0"}, 2, "cuda:1"),
+    ],
+)
+def test_each_rank_of_a_machine_has_a_gpu_of_its_own(told, gpus, expected, monkeypatch):
+    for name in ("LOCAL_RANK", "SLURM_LOCALID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch, "empty", lambda *size, device: None)
+    assert pick_device() == torch.device(expected)
+
+
 def test_ranks_come_from_torchrun_then_slurm(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)

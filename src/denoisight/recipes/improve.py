@@ -24,7 +24,7 @@ from ..data.readers import Reader
 from ..errors import UsageError, shortlist
 from ..predict.load import load
 from ..predict.model import Model, task_of
-from ..runtime import versions, whole_folder, write_json
+from ..runtime import versions, whole_folder, world, write_json
 from ..tasks import make_tasks
 from ..train.objectives import ReadoutObjective
 from ..train.watch import Signature, cosines, going_astray, pulling_apart, signatures, validations
@@ -139,6 +139,11 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
 
 def _check(plan: Plan) -> None:
     """Raises, before anything is begun, what a stage would raise of the model, the tasks, the data or the words."""
+    if (ranks := world()[1]) > 1:
+        raise UsageError(
+            f"{ranks} processes were started, but improve is for one; let them share its stages one by one, as "
+            "docs/scale-out.md tells."
+        )
     check_self_teaching(override(plan.improving, {"self_teaching": {"pictures": "created"}}))
     parts = starting_parts(plan.warm_up, plan.source())
     if plan.adapt and plan.warm_up.route == "readout":

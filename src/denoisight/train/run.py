@@ -171,7 +171,7 @@ class Run:
         }
         numbers |= {"images_per_s": round(speed, 2), "elapsed_s": round(self._elapsed, 1)}
         self._write(numbers)
-        left = self._elapsed * (1 / max(self.progress(record.step), 1e-9) - 1)
+        left = max(0.0, self._elapsed * (1 / max(self.progress(record.step), 1e-9) - 1))  # time may be over
         text = f"loss {losses['loss']:.4f} {speed:.1f} img/s ETA {int(left) // 60}:{int(left) % 60:02d}"
         if bar.disable and not self.quiet:
             log.info("step %d/%d %s", record.step, self.steps, text)

@@ -270,6 +270,16 @@ def test_the_network_adapts_to_pictures_without_truths(creator: Path, tmp_path: 
     assert any((before[name] != after[name]).any() for name in before)
 
 
+def test_several_processes_are_sent_to_its_stages(
+    creator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="2 processes were started, but improve is for one"):
+        improve(plan(creator), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(creator: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
