@@ -165,7 +165,11 @@ def _write_annotated(cell: Cell, turn: int, folder: Path) -> None:
 
     reader = open_data(str(cell.created(turn)), "all")
     queries = [reader[i].query for i in range(len(reader))]
-    asked = [(load(model, "cpu"), Annotating(cell.arm.tasks, way, mirror=True)) for way, model in cell.labellers]
+    asked = [
+        # Mirror images are for heads: the network that denoises normals takes them for what they are.
+        (load(model, "cpu"), Annotating(cell.arm.tasks, way, mirror=way == "readout"))
+        for way, model in cell.labellers
+    ]
     found = [annotate(model, queries, how, batch=16) for model, how in asked]
     truth_of = {task: asked[0][0].task(task)[0].truth for task in cell.arm.tasks}
     truths = [

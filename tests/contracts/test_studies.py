@@ -107,6 +107,23 @@ def test_warm_ups_that_label_together_differ_in_their_seeds_alone(monkeypatch: p
     assert len({recipe.pop("seed") for recipe in recipes}) == teaching.MEMBERS and recipes.count(recipes[0]) == 4
 
 
+def test_both_routes_label_what_is_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads are asked about mirror images, too; a network that denoises normals is not, and would refuse."""
+    from denoisight.data.open import open_data
+    from denoisight.data.paired import write_pairs
+
+    monkeypatch.syspath_prepend(str(ROOT))
+    teach, teaching = importlib.import_module("studies.teach"), importlib.import_module("studies.teaching")
+    study = importlib.import_module("studies.routes.__main__").STUDY
+    reader = open_data("scenes:2", "train")
+    write_pairs((reader[i].only(["normals"]) for i in range(2)), tmp_path / "created")
+    monkeypatch.setattr(teaching.Cell, "created", lambda cell, turn: tmp_path / "created")
+    monkeypatch.setattr(teaching.Cell, "denoising", Path("embedded"))
+    arm = next(arm for arm in study.arms if arm.labelled_by == "denoise")
+    teach._write_annotated(teaching.Cell(study, arm, 0), 0, tmp_path / "labelled")
+    assert open_data(tmp_path / "labelled", "train").truths == ("normals",)
+
+
 @pytest.mark.parametrize("name", [name for name in TAUGHT if (ROOT / "studies" / name / "results.jsonl").exists()])
 def test_its_readme_is_written_from_its_results(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
