@@ -1,6 +1,8 @@
 """How many images a second one step of self-improvement learns from, here and as in the released code of Diff-2-in-1.
 
-    OMP_NUM_THREADS=1 python benchmarks/self_improve.py [--model FOLDER | --shape sd15] [--precision bf16]
+    OMP_NUM_THREADS=1 python benchmarks/self_improve.py [-o benchmarks/self_improve.json]
+    OMP_NUM_THREADS=1 python benchmarks/self_improve.py --shape sd15 --res 128 --batch 4 --steps 2 --rounds 3 \
+        [-o benchmarks/self_improve-sd15.json]
 
 Three arms take whole steps (labels for created images, loss, gradient, optimizer, average) on the same batches, half of
 each without truths, with heads for normals on the frozen network:
@@ -18,6 +20,8 @@ The released code asks of no mirror image, so neither do these arms.
 First it is checked, in fp32, that all arms give the same labels and the same loss. Then they take turns; the fastest
 round of each counts, since other programs on the machine can only slow them. The cached arm's first epoch is told
 beside. Ends with 1 where a promise is not kept.
+
+Heads cost the same in all arms, so the smaller the network under them, the less there is to gain.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.improving import self_improve
 from denoisight.recipes.self_teaching import average_of, self_taught
 from denoisight.recipes.start import starting_parts
+from denoisight.runtime import versions, write_json
 from denoisight.tasks import Reading, Task
 from denoisight.train.ema import trained
 from denoisight.train.objectives import ReadoutObjective
@@ -198,7 +203,7 @@ def main() -> int:
         import shapes  # beside this file, which others load without its folder
 
         args.model = str(shapes.sd15(Path("runs") / "shapes" / args.shape))
-    own = ("steps", "rounds", "shape")
+    own = ("steps", "rounds", "shape", "out")
     changes = {name: value for name, value in vars(args).items() if name not in own and value}
     beside = {"pictures": "scenes:8", "mirror": False}
     recipe = override(self_improve(("normals",), "scenes:8"), {**changes, "self_teaching": beside})
@@ -221,12 +226,17 @@ def main() -> int:
     for name, took in best.items():
         print(f"{name:10} {images / took:8.1f} images/s, {best['two passes'] / took:5.2f} times two passes")
     print(f"cached, its first epoch {images / first:.1f} images/s, {first - best['cached']:.2f} s more for {images}")
-    kept = True
-    for name, promise in (("one pass", PROMISE_ONE_PASS), ("cached", PROMISE_CACHED)):
-        if (ratio := best["two passes"] / best[name]) < promise:
-            print(f"NOT KEPT: {name} is {ratio:.2f} times as fast as two passes; promised: {promise:g}")
-            kept = False
-    return int(not kept)
+    promises = {"one pass": PROMISE_ONE_PASS, "cached": PROMISE_CACHED}
+    broken = {name: best["two passes"] / best[name] for name in promises}
+    broken = {name: ratio for name, ratio in broken.items() if ratio < promises[name]}
+    for name, ratio in broken.items():
+        print(f"NOT KEPT: {name} is {ratio:.2f} times as fast as two passes; promised: {promises[name]:g}")
+    if args.out:
+        about = {"model": args.shape or recipe.model, "res": recipe.res, "batch": recipe.batch, "where": where}
+        rates = {name: images / took for name, took in best.items()}
+        told = {**about, "precision": recipe.precision, "images_per_s": rates, "first_epoch": images / first}
+        write_json(args.out, {**told, "promises": promises, "kept": not broken, "versions": versions()})
+    return int(bool(broken))
 
 
 def _arguments() -> argparse.Namespace:
@@ -241,6 +251,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--res", type=int, default=64, help="longest side in pixels")
     parser.add_argument("--steps", type=int, default=10, help="steps, each on a batch of its own, in a round")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("-o", "--out", default="", help="a JSON file of all numbers")
     return parser.parse_args()
 
 

@@ -1,18 +1,23 @@
-"""The README's table of what created images bring, from the results of `self_improve`.
+"""The README's tables of what created images bring and cost, from the results of `self_improve` and of benchmarks.
 
 python -m studies.improving_readme
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from studies.self_improve.__main__ import STUDY
 from studies.teaching import BASE, Arm
 from studies.teaching_tables import SHOWN, interval, runs_of, told
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 BEGIN, END = "<!-- improving -->\n", "<!-- end of improving -->"
+COST_BEGIN, COST_END = "<!-- cost of improving -->\n", "<!-- end of cost of improving -->"
+USUAL, OWN = "usual", "own"
 LABELS = 100
 BESIDE = (
     ("+ created, fixed labels", LABELS),
@@ -48,9 +53,43 @@ def _line(title: str, mine: dict[str, Arm], bases: dict[str, Arm] | None = None)
     return f"| {title} | {' | '.join(cells)} |"
 
 
+def costs() -> str:
+    """Images a second, and how many times those of the usual way."""
+    small, large = (_told_by(f"self_improve{shape}.json") for shape in ("", "-sd15"))
+    heads = [f"{small['model']}, {small['res']} px", f"Stable Diffusion 1.5's shape, {large['res']} px"]
+    lines = [f"| images/s on one CPU core | {' | '.join(heads)} |", "|---|---:|---:|"]
+    steps = {
+        "two passes": "a step, the network asked twice",
+        "one pass": "a step, asked once for both",
+        "cached": "a step, what it said kept",
+    }
+    for arm, title in steps.items():
+        lines.append(
+            f"| {title} | {' | '.join(_rate(one['images_per_s'], arm, 'two passes') for one in (small, large))} |"
+        )
+    rows = {row["name"]: row for row in _told_by("creation.json")["arms"]}
+    rates = {name: row["images_per_s"] for name, row in rows.items()}
+    for name in (USUAL, OWN):
+        title = f"creating, {rows[name]['batch']} at a time in {rows[name]['steps']} steps"
+        lines.append(f"| {title} | {_rate(rates, name, USUAL)} | |")
+    return "\n".join(lines) + "\n"
+
+
+def _told_by(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / name).read_text())
+
+
+def _rate(rates: dict[str, float], name: str, usual: str) -> str:
+    ratio = "" if name == usual else f" ({rates[name] / rates[usual]:.1f} x)"
+    return f"{rates[name]:.2g}{ratio}"
+
+
 def write() -> None:
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    README.write_text(f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}", encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
+    for begin, written, end in ((BEGIN, table(), END), (COST_BEGIN, costs(), COST_END)):
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{written}{end}{rest.partition(end)[2]}"
+    README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

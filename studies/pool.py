@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
 
@@ -24,6 +26,45 @@ def each(work: Callable[..., Row], calls: Iterable[Sequence[Any]], jobs: int | N
             if finished.exception():
                 pool.shutdown(wait=False, cancel_futures=True)
             yield finished.result()
+
+
+class Task(NamedTuple):
+    """`work(*call)`, which makes a folder, or what it is known by, of what other tasks make or what is there."""
+
+    makes: Path | str
+    work: Callable[..., Any]
+    call: Sequence[Any]
+    needs: Sequence[Path | str] = ()
+
+
+def when_ready(tasks: Iterable[Task], jobs: int | None = None) -> Iterator[tuple[Task, Any]]:
+    """Tasks with what they give, on `jobs` cores: each once what it needs is made, among those the first listed first.
+
+    What several make is made once, folders that are there are not. The first error ends all that has not begun yet.
+    """
+    known = {task.makes: task for task in reversed(list(tasks)) if not _there(task.makes)}
+    listed = list(reversed(known.values()))
+    place = {task.makes: i for i, task in enumerate(listed)}
+    order = TopologicalSorter({i: [place[need] for need in t.needs if need in place] for i, t in enumerate(listed)})
+    order.prepare()
+    ready: list[int] = []
+    running: dict[Future[Any], int] = {}
+    jobs = jobs or os.cpu_count() or 1
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _one_thread) as pool:
+        while order.is_active():
+            for i in order.get_ready():
+                heappush(ready, i)
+            while ready and len(running) < jobs:
+                task = listed[i := heappop(ready)]
+                running[pool.submit(task.work, *task.call)] = i
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                i = running.pop(future)
+                yield listed[i], future.result()
+                order.done(i)
+
+
+def _there(made: Path | str) -> bool:
+    return isinstance(made, Path) and made.exists()
 
 
 def append(path: Path, row: Row) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from studies import pool
 from studies.flags import quick_folder, read_flags
 from studies.teaching import JUDGE, JUDGED, JUDGES, ROOT, Cell, Study, hash_of
-from studies.worlds import SceneWorld
+from studies.worlds import SceneWorld, World
 
 DRAWS = 200
 """Lists of test images drawn with replacement, the same ones for every run."""
@@ -21,31 +22,18 @@ COST = ".cost.json"
 
 
 def run(study: Study, jobs: int | None = None) -> None:
-    """Do what is missing on `jobs` cores, seed by seed: first warm-ups, then pictures, then the arms."""
+    """Do what is missing on `jobs` cores, earlier seeds first: warm-ups, then pictures, then the arms."""
     take_over(study)
     done = {(*row["key"], row["seed"]) for row in study.rows()}
-    for seed in study.seeds:
-        cells = [Cell(study, arm, seed) for arm in study.arms if (*arm.key, seed) not in done]
-        print(f"Seed {seed}: {len(study.arms) - len(cells)} runs are done, {len(cells)} to go.", flush=True)
-        if not cells:
-            continue
-        informed = [cell.informed for cell in cells if cell.arm.labelled_by == "all labels"]
-        study.world.prepare(seed, bool(informed) or any(not cell.arm.labels for cell in cells))
-        if study.world.adapt:
-            _each_once(learn_to_create, {Path(cells[0].creator): (cells[0],)}, jobs)
-        creating = [cell for cell in cells if cell.arm.pictures in ("created", "annotated")]
-        members = [member for cell in cells if cell.arm.labelled_by == "several" for member in cell.members]
-        warmed = [*cells, *informed, *members, *(cell.maker for cell in creating)]
-        _each_once(warm_up, {cell.warm: (cell,) for cell in warmed}, jobs)
-        asked = [cell for cell in creating if cell.arm.labelled_by in ("denoise", "both")]
-        _each_once(warm_up_by_denoising, {cell.denoising: (cell,) for cell in asked}, jobs)
-        turns = [(cell, turn) for cell in creating for turn in range(cell.arm.rounds)]
-        _each_once(create, {cell.created(turn): (cell, turn) for cell, turn in turns}, jobs)
-        if isinstance(study.world, SceneWorld):
-            _each_once(ask_judge, {cell.judged: (cell,) for cell in creating}, jobs)
-        for row in pool.each(train_and_score, [(cell,) for cell in cells], jobs):
-            pool.append(study.results, row)
-            print(f"{' '.join(map(str, row['key']))}: {row['val']}, {row['cpu_s']} s", flush=True)
+    every = [Cell(study, arm, seed) for seed in study.seeds for arm in study.arms]
+    cells = [cell for cell in every if (*cell.arm.key, cell.seed) not in done]
+    print(f"{len(every) - len(cells)} runs are done, {len(cells)} to go.", flush=True)
+    for task, found in pool.when_ready(tasks(cells), jobs):
+        if task.work is train_and_score:
+            pool.append(study.results, found)
+            print(f"{task.makes}: {found['val']}, {found['cpu_s']} s", flush=True)
+        else:
+            print(f"{task.work.__name__}: {found:.0f} s", flush=True)
 
 
 def take_over(study: Study) -> None:
@@ -59,14 +47,53 @@ def take_over(study: Study) -> None:
                 pool.append(study.results, {**known[arm.done_as, seed], "key": arm.key})
 
 
-def _each_once(stage: Callable[..., Any], calls: dict[Path, Sequence[Any]], jobs: int | None) -> None:
-    missing = [call for folder, call in calls.items() if not folder.exists()]
-    for seconds in pool.each(stage, missing, jobs):
-        print(f"{stage.__name__}: {seconds:.0f} s", flush=True)
+def tasks(cells: Sequence[Cell]) -> Iterator[pool.Task]:
+    """All that these need, and then themselves."""
+    before: tuple[str, ...] = ()
+    for seed in dict.fromkeys(cell.seed for cell in cells):
+        here = [cell for cell in cells if cell.seed == seed]
+        informed = any(not cell.arm.labels or cell.arm.labelled_by == "all labels" for cell in here)
+        # One after the other, since all of them look after what is common to all seeds.
+        pictures = f"pictures of seed {seed}"
+        yield pool.Task(pictures, prepare, (here[0].study.world, seed, informed), before)
+        before = (pictures,)
+        needed = [list(_needed(cell, pictures)) for cell in here]
+        yield from itertools.chain(*needed)
+        for cell, some in zip(here, needed, strict=True):
+            makes = " ".join(map(str, (*cell.arm.key, seed)))
+            yield pool.Task(makes, train_and_score, (cell,), (pictures, *(task.makes for task in some)))
+
+
+def _needed(cell: Cell, pictures: str) -> Iterator[pool.Task]:
+    arm, world, begun = cell.arm, cell.study.world, (pictures,)
+    if world.adapt:
+        yield pool.Task(Path(cell.creator), learn_to_create, (cell,), begun)
+        begun = (pictures, Path(cell.creator))
+    yield pool.Task(cell.warm, warm_up, (cell,), begun)
+    if arm.pictures not in ("created", "annotated"):
+        return
+    yield pool.Task(cell.maker.warm, warm_up, (cell.maker,), begun)
+    for turn in range(arm.rounds):
+        yield pool.Task(cell.created(turn), create, (cell, turn), (cell.maker.warm,))
+    if isinstance(world, SceneWorld):
+        yield pool.Task(cell.judged, ask_judge, (cell,), (cell.created(0),))
+    if arm.labelled_by == "all labels":
+        yield pool.Task(cell.informed.warm, warm_up, (cell.informed,), begun)
+    if arm.labelled_by == "several":
+        yield from (pool.Task(member.warm, warm_up, (member,), begun) for member in cell.members)
+    if arm.labelled_by in ("denoise", "both"):
+        yield pool.Task(cell.denoising, warm_up_by_denoising, (cell,), begun)
+
+
+def prepare(world: World, seed: int, everything: bool) -> float:
+    """Pictures to learn from and to be judged on. Returns CPU seconds, here and below."""
+    began = time.process_time()
+    world.prepare(seed, everything)
+    return time.process_time() - began
 
 
 def learn_to_create(cell: Cell) -> float:
-    """The creator, at home in the world's pictures. Returns CPU seconds, here and below."""
+    """The creator, at home in the world's pictures."""
     return _once(Path(cell.creator), lambda folder: _train(cell.creating_recipe, folder))
 
 

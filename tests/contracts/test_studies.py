@@ -107,6 +107,49 @@ def test_warm_ups_that_label_together_differ_in_their_seeds_alone(monkeypatch: p
     assert len({recipe.pop("seed") for recipe in recipes}) == teaching.MEMBERS and recipes.count(recipes[0]) == 4
 
 
+@pytest.mark.parametrize("name", TAUGHT)
+def test_stages_come_once_and_before_what_needs_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run stands at the end of stages that are all named, and none waits for one that waits for it."""
+    from graphlib import TopologicalSorter
+
+    monkeypatch.syspath_prepend(str(ROOT))
+    teach, teaching = importlib.import_module("studies.teach"), importlib.import_module("studies.teaching")
+    study = importlib.import_module(f"studies.{name}.__main__").STUDY
+    cells = [teaching.Cell(study, arm, seed) for seed in study.seeds[:2] for arm in study.arms]
+    tasks = {task.makes: task for task in teach.tasks(cells)}
+    assert all(need in tasks for task in tasks.values() for need in task.needs)
+    order = list(TopologicalSorter({name: task.needs for name, task in tasks.items()}).static_order())
+    assert len(order) == len(tasks)
+    trained = [task for task in tasks.values() if task.work is teach.train_and_score]
+    assert [task.call[0] for task in trained] == cells
+    for task in trained:
+        (cell,) = task.call
+        assert {cell.warm, *(folder for _, folder in cell.labellers if cell.arm.pictures == "annotated")} <= set(
+            task.needs
+        )
+        assert cell.arm.pictures not in ("created", "annotated") or cell.created(cell.arm.rounds - 1) in task.needs
+
+
+def _noted(folder: Path, text: str) -> str:
+    with (folder / "order").open("a") as file:
+        file.write(text)
+    return text
+
+
+def test_tasks_wait_for_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First come, first done, unless something is missing; what is there is not made, and nothing is made twice."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    pool = importlib.import_module("studies.pool")
+
+    def task(makes: Path | str, *needs: Path | str) -> object:
+        return pool.Task(makes, _noted, (tmp_path, str(makes)[-1]), needs)
+
+    (tmp_path / "t").mkdir()
+    listed = [task("a", "c"), task("b"), task("b"), task(tmp_path / "t"), task("c", tmp_path / "t"), task("d")]
+    assert [found for _, found in pool.when_ready(listed, 1)] == ["b", "c", "a", "d"]
+    assert (tmp_path / "order").read_text() == "bcad"
+
+
 def test_both_routes_label_what_is_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads are asked about mirror images, too; a network that denoises normals is not, and would refuse."""
     from denoisight.data.open import open_data
@@ -190,5 +233,6 @@ def test_without_created_or_without_real_pictures_nothing_is_compared(monkeypatc
 def test_the_readme_tells_what_created_images_bring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     written = importlib.import_module("studies.improving_readme")
-    shown = f"{written.BEGIN}{written.table()}{written.END}"
-    assert shown in (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{written.BEGIN}{written.table()}{written.END}" in text
+    assert f"{written.COST_BEGIN}{written.costs()}{written.COST_END}" in text
