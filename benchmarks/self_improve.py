@@ -227,8 +227,7 @@ def main() -> int:
         print(f"{name:10} {images / took:8.1f} images/s, {best['two passes'] / took:5.2f} times two passes")
     print(f"cached, its first epoch {images / first:.1f} images/s, {first - best['cached']:.2f} s more for {images}")
     promises = {"one pass": PROMISE_ONE_PASS, "cached": PROMISE_CACHED}
-    broken = {name: best["two passes"] / best[name] for name in promises}
-    broken = {name: ratio for name, ratio in broken.items() if ratio < promises[name]}
+    broken = {name: ratio for name in promises if (ratio := best["two passes"] / best[name]) < promises[name]}
     for name, ratio in broken.items():
         print(f"NOT KEPT: {name} is {ratio:.2f} times as fast as two passes; promised: {promises[name]:g}")
     if args.out:

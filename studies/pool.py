@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 from pathlib import Path
@@ -21,11 +21,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def each(work: Callable[..., Row], calls: Iterable[Sequence[Any]], jobs: int | None = None) -> Iterable[Row]:
     """What `work(*call)` gives, as it comes, on `jobs` cores. The first error ends all that has not begun yet."""
-    with ProcessPoolExecutor(jobs or os.cpu_count(), multiprocessing.get_context("spawn"), _one_thread) as pool:
-        for finished in as_completed([pool.submit(work, *call) for call in calls]):
-            if finished.exception():
-                pool.shutdown(wait=False, cancel_futures=True)
-            yield finished.result()
+    for _, row in when_ready((Task(str(i), work, call) for i, call in enumerate(calls)), jobs):
+        yield row
 
 
 class Task(NamedTuple):

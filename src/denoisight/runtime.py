@@ -46,8 +46,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def _own_gpu() -> str:
     """By the rank on this machine as torchrun and SLURM tell it; where each rank sees one GPU, that is its own."""
-    told = (os.environ[name] for name in ("LOCAL_RANK", "SLURM_LOCALID") if name in os.environ)
-    rank = next(told, None)
+    rank = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID"))
     return "cuda" if rank is None else f"cuda:{int(rank) % torch.cuda.device_count()}"
 
 

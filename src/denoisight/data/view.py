@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..annotations import Sample
 from .readers import Reader
 
 
 @dataclass(frozen=True)
 class View:
-    """The other reader as it is; who shows it otherwise says what differs."""
+    """The other reader as it is; who shows it otherwise says by which keys, and what stands there."""
 
     whole: Reader
 
     @property
     def name(self) -> str:
         return self.whole.name
-
-    @property
-    def keys(self) -> Sequence[str]:
-        return self.whole.keys
 
     @property
     def truths(self) -> tuple[str, ...]:
@@ -37,6 +31,3 @@ class View:
 
     def __len__(self) -> int:
         return len(self.whole)
-
-    def __getitem__(self, i: int) -> Sample:
-        return self.whole[i]
