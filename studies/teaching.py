@@ -206,8 +206,9 @@ class Cell:
         return replace(self, arm=Arm("maker", self.study.arms[0].tasks[:1], self.arm.labels))
 
     def variation(self, turn: int) -> dict[str, Any]:
+        """How pictures are created; by DDIM, whatever is usual elsewhere by now, as the first results were."""
         per_image = -(-self.arm.count // max(self.arm.labels, 1))
-        return {"per_image": per_image, "seed": turn, **self.study.variation, **self.arm.variation}
+        return {"per_image": per_image, "seed": turn, "sampler": "ddim", **self.study.variation, **self.arm.variation}
 
     def created(self, turn: int) -> Path:
         """Where the shards of a turn lie."""

@@ -42,7 +42,7 @@ def create(
     out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("created"),
     num: int = 1,
     steps: int | None = None,
-    sampler: str = "ddim",
+    sampler: str = "",
     eta: float = 0.0,
     guidance: float | None = None,
     image_guidance: float | None = None,
@@ -132,6 +132,9 @@ def create(
         Images of each caption, or edits of each photograph by each instruction.
     steps
         Denoising steps (default: 25; of edits the model's own).
+    sampler
+        ddim, euler, dpmpp-2m, ddpm or euler-ancestral (default: dpmpp-2m for images of --data without --eta and
+        inversion, else ddim).
     eta
         Fresh noise at each step of the sampler ddim, 0 (none) to 1 (as much as ddpm draws).
     guidance
@@ -198,7 +201,7 @@ def create(
         return
     opened = load(model, device, precision, allow_pickle)
     asked = {"steps": steps, "guidance": guidance, "image_guidance": image_guidance}
-    how: dict[str, Any] = {"sampler": sampler, "negative": negative, "seed": seed}
+    how: dict[str, Any] = {"sampler": sampler or "ddim", "negative": negative, "seed": seed}
     how |= {name: value for name, value in asked.items() if value is not None}
     failed: dict[str, str] = {}
     if image:

@@ -18,17 +18,19 @@ class Variation:
 
     per_image: how many are made of each. noise_level: (lowest, highest) in (0, 1]; where they differ each image's own
     is drawn from the multiples of 0.05 between them. noise: a name of `STRATEGIES`. steps: denoising steps, all below
-    the noise level. guidance: the weight of the words, away from what is avoided or from the empty prompt (None: 1 with
-    something to avoid, else 0, as in the paper). avoid: what all images are kept away from, unless their captions say.
-    seed: with an image's key it fixes all that is drawn. res: longest side in pixels, 0 for the image's own (None: the
-    model's). batch: images in one network pass. eta: of "ddim" alone, the share of fresh noise at each step in [0, 1].
+    the noise level. sampler: a name of `SAMPLERS`; "" is "dpmpp-2m", whose few steps lead where "ddim" needs many, or
+    "ddim" with an eta, and after inversion, which walks its way backwards. guidance: the weight of the words, away from
+    what is avoided or from the empty prompt (None: 1 with something to avoid, else 0, as in the paper). avoid: what all
+    images are kept away from, unless their captions say. seed: with an image's key it fixes all that is drawn. res:
+    longest side in pixels, 0 for the image's own (None: the model's). batch: images in one network pass. eta: of "ddim"
+    alone, the share of fresh noise at each step in [0, 1].
     """
 
     per_image: int = 4
     noise_level: tuple[float, float] = (0.6, 0.6)
     noise: str = "gaussian"
     steps: int = 25
-    sampler: str = "ddim"
+    sampler: str = ""
     guidance: float | None = None
     avoid: tuple[str, ...] = ()
     seed: int = 0
@@ -50,6 +52,9 @@ class Variation:
         if not self.levels:
             raise UsageError(f"Between the noise levels {low:g} and {high:g} lies no multiple of {LEVEL_STEP:g}.")
         pick(dict.fromkeys(STRATEGIES), self.noise, "noise")
+        if not self.sampler:
+            usual = "ddim" if self.eta > 0 or self.noise == INVERSION else "dpmpp-2m"
+            object.__setattr__(self, "sampler", usual)
         pick(SAMPLERS, self.sampler, "sampler")
         check_eta(self.eta, self.sampler)
         drawn = self.eta > 0 or self.sampler not in ("ddim", "euler", "dpmpp-2m")

@@ -63,7 +63,7 @@ class Order:
     min_confidence: float = 0.0
     balance: float = 0.0
     steps: int | None = None
-    sampler: str = "ddim"
+    sampler: str = ""
     eta: float = 0.0
     guidance: float | None = None
     negative: str = ""
@@ -81,9 +81,10 @@ class Order:
         model = load(self.model, self.device, self.precision, self.allow_pickle)
         level = noise_levels(self.noise_level) if self.data else (1.0, 1.0)
         guidance = 2.0 if self.guidance is None and not self.data else self.guidance
+        sampler = self.sampler or ("" if self.data else "ddim")
         avoid = (*self.avoid, *filter(None, [self.negative]))
         variation = Variation(
-            self.per_image if self.data else self.num, level, self.noise, self.steps or 25, self.sampler, guidance,
+            self.per_image if self.data else self.num, level, self.noise, self.steps or 25, sampler, guidance,
             avoid, self.seed, self.res, self.batch, self.eta,
         )  # fmt: skip
         annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency, self.exact, self.mirror)

@@ -152,6 +152,22 @@ def test_fresh_noise_is_drawn_as_it_is_told(creates):
     assert not torch.equal(first.sample.image, second.sample.image)
 
 
+@pytest.mark.parametrize(
+    ("how", "sampler"),
+    [
+        ({}, "dpmpp-2m"),
+        ({"noise": "multires"}, "dpmpp-2m"),
+        ({"eta": 0.5}, "ddim"),
+        ({"noise": "inversion", "per_image": 1}, "ddim"),
+        ({"sampler": "euler"}, "euler"),
+    ],
+)
+def test_the_usual_sampler_is_one_that_can_do_what_is_asked(creates, how, sampler):
+    making = maker(creates, **how)
+    assert making.variation.sampler == sampler
+    assert next(iter(making.make([0]))).facts["sampler"] == sampler
+
+
 def test_captions_alone_are_a_source(creates):
     made = list(maker(creates, SOURCE, noise_level=(1.0, 1.0)).make(range(3)))
     assert len(made) == 6 and all(pair.sample.size == (32, 32) for pair in made)
