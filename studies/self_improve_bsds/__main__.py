@@ -16,6 +16,7 @@ STUDY = replace(
     CAMVID,
     folder=Path(__file__).parent,
     arms=(*arms(TASKS, 50, 30), *arms(TASKS, 100, 30)),
+    recipe={"res": 96},
     world=PhotoWorld("bsds500_half_train"),
 )
 

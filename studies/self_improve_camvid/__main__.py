@@ -27,15 +27,15 @@ def arms(tasks: tuple[str, ...], labels: int, spare: int) -> tuple[Arm, ...]:
 STUDY = Study(
     folder=Path(__file__).parent,
     arms=(*arms(TASKS, 50, 100), *arms(TASKS, 100, 166), *arms(TASKS, 266, 0)),
-    world=PhotoWorld("camvid_240x180"),
-    recipe={"res": 96},
+    world=PhotoWorld("camvid_240x180", adapt=600),
+    recipe={"res": 64},
     captions="none",
 )
 
 ABOUT = f"""
 # Driving photographs and what is created from them
 
-CamVid at 96 x 72 pixels, judged at 240 x 180 on a clip that nobody learnt from. `embedded-create` first learns to
+CamVid at 64 x 48 pixels, judged at 240 x 180 on a clip that nobody learnt from. `embedded-create` first learns to
 create pictures like all 266 training photographs, without labels, in {STUDY.world.adapt} steps; then heads on it learn
 labels, as in `self_improve`. Which 50 or 100 are labelled changes with the seed; twice as many pictures are created.
 Written from `results.jsonl` by `python -m studies.self_improve_camvid --table`.

@@ -16,6 +16,7 @@ STUDY = replace(
     CAMVID,
     folder=Path(__file__).parent,
     arms=(*arms(TASKS, 24, 48), *arms(TASKS, 48, 48)),
+    recipe={"res": 96},
     world=PhotoWorld("kitchen_rgbd_272x208", few=48),
 )
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import RecipeError, pick
+from ..errors import pick
 
 Named = Iterable[tuple[str, nn.Parameter]]
 Rate = Callable[[str], float]
@@ -26,7 +26,7 @@ def even(name: str) -> float:
 def make_optimizer(
     name: str, module: nn.Module, lr: float, beta2: float, weight_decay: float, rate: Rate = even
 ) -> torch.optim.Optimizer:
-    """ "adamw" or "muon". Raises `RecipeError` where this torch has no Muon."""
+    """ "adamw" or "muon"."""
     trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     return pick(OPTIMIZERS, name, "optimizer")(trained, lr, beta2, weight_decay, rate)
 
@@ -44,15 +44,9 @@ def _groups(named: Named, lr: float, rate: Rate) -> list[dict[str, Any]]:
 
 
 class Muon(torch.optim.Optimizer):
-    """torch's Muon (Jordan et al. 2024) for hidden weights, kernels seen as matrices; AdamW for everything else.
-
-    Muon's updates are scaled to AdamW's size (Liu et al. 2025, "Muon is scalable for LLM training"), so that one
-    rate serves both.
-    """
+    """Muon (Jordan et al. 2024) for hidden weights, kernels seen as matrices; AdamW for everything else."""
 
     def __init__(self, named: Named, lr: float, beta2: float, weight_decay: float, rate: Rate = even) -> None:
-        if not hasattr(torch.optim, "Muon"):
-            raise RecipeError(f"torch {torch.__version__} has no Muon; take torch 2.9 or later, or --optim.name adamw.")
         hidden = {n: p for n, p in named if p.ndim >= 2 and not any(part in n for part in OUTER)}
         self.kernels = list(hidden.values())
         self.matrices = [nn.Parameter(_matrix(kernel.data)) for kernel in self.kernels]
@@ -62,7 +56,7 @@ class Muon(torch.optim.Optimizer):
         self.inner = [adamw(rest, lr, beta2, weight_decay, rate)] if rest else []
         if self.matrices:
             matrices = _groups(zip(hidden, self.matrices, strict=True), lr, rate)
-            self.inner.append(torch.optim.Muon(matrices, lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
+            self.inner.append(Orthogonal(matrices, lr, weight_decay))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:
@@ -87,6 +81,46 @@ def _matrix(kernel: Tensor, like: Tensor | None = None) -> Float[Tensor, "out re
     if (kernel if like is None else like).is_contiguous():
         return kernel.reshape(len(kernel), -1)
     return kernel.movedim(1, -1).reshape(len(kernel), -1)
+
+
+class Orthogonal(torch.optim.Optimizer):
+    """Steps along the momentum of matrices with all its singular values made alike (Jordan et al. 2024), as long as
+    AdamW's would be (Liu et al. 2025, "Muon is scalable for LLM training"), so that one rate serves both.
+
+    `torch.optim.Muon` is the same in bfloat16 alone, which many CPUs can only emulate: there it takes several times as
+    long as all else in a step, and single precision a fraction of that.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    self._step(matrix, matrix.grad, group["lr"], group["weight_decay"], group["momentum"])
+
+    def _step(self, matrix: Tensor, grad: Tensor, lr: float, weight_decay: float, momentum: float) -> None:
+        state = self.state[matrix]
+        if not state:
+            state["momentum"] = torch.zeros_like(grad)
+        state["momentum"].lerp_(grad, 1 - momentum)
+        update = orthogonal(grad.lerp(state["momentum"], momentum), torch.bfloat16 if grad.is_cuda else torch.float32)
+        # A matrix whose singular values are 1 has the root mean square 1 / sqrt(longer side), AdamW's steps about 0.2.
+        matrix.mul_(1 - lr * weight_decay).add_(update, alpha=-lr * 0.2 * max(matrix.shape) ** 0.5)
+
+
+def orthogonal(matrix: Float[Tensor, "rows columns"], dtype: torch.dtype) -> Float[Tensor, "rows columns"]:
+    """The matrix with singular values between about 0.7 and 1.2, by five steps of the quintic Newton-Schulz iteration
+    with Jordan's coefficients, which drive small values up fast and need not converge; computed in `dtype`."""
+    x = matrix.to(dtype)
+    x = x.T if (tall := len(x) > x.shape[1]) else x
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        square = x @ x.T
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=-4.775, alpha=2.0315), x, beta=3.4445)
+    return (x.T if tall else x).to(matrix.dtype)
 
 
 OPTIMIZERS: dict[str, Callable[[Named, float, float, float, Rate], torch.optim.Optimizer]] = {
