@@ -26,7 +26,7 @@ def arms(tasks: tuple[str, ...], labels: int, spare: int) -> tuple[Arm, ...]:
 
 STUDY = Study(
     folder=Path(__file__).parent,
-    arms=(*arms(TASKS, 50, 100), *arms(TASKS, 100, 166), *arms(TASKS, 266, 0)),
+    arms=(*arms(TASKS, 266, 0), *arms(TASKS, 100, 166), *arms(TASKS, 50, 100)),
     world=PhotoWorld("camvid_240x180", adapt=600),
     recipe={"res": 64},
     captions="none",
