@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import os
 import platform
 import re
@@ -24,9 +25,13 @@ from safetensors import SafetensorError
 from .errors import DataError, MissingExtraError, UsageError
 from .version import __version__
 
+log = logging.getLogger(__name__)
+
 LONG_S = 24 * 3600
 """After so long what another machine began to write and did not finish counts as given up."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+EMULATING = ("DEFAULT", "AVX2")
+"""What torch calls CPUs on which a pass in bfloat16 takes about six times as long as in float32."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -42,6 +47,12 @@ def pick_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"Device {name!r} is not available here; use --device auto or cpu.") from error
     return device
+
+
+def warn_of_emulation(device: torch.device, precision: str) -> None:
+    """Say that half precision will be slow here, where it will."""
+    if device.type == "cpu" and precision == "bf16" and torch.backends.cpu.get_cpu_capability() in EMULATING:
+        log.warning("This CPU can only emulate bf16, several times slower than fp32; give --precision fp32.")
 
 
 def _own_gpu() -> str:

@@ -16,6 +16,7 @@ from denoisight.runtime import (
     optional,
     pick_device,
     versions,
+    warn_of_emulation,
     whole_file,
     whole_folder,
     world,
@@ -139,6 +140,21 @@ def test_each_rank_of_a_machine_has_a_gpu_of_its_own(told, gpus, expected, monke
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch, "empty", lambda *size, device: None)
     assert pick_device() == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("capability", "device", "precision", "warns"),
+    [
+        ("AVX2", "cpu", "bf16", True),
+        ("AVX512", "cpu", "bf16", False),
+        ("AVX2", "cpu", "fp32", False),
+        ("AVX2", "cuda", "bf16", False),
+    ],
+)
+def test_half_precision_that_is_emulated_is_told(capability, device, precision, warns, monkeypatch, caplog):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    warn_of_emulation(torch.device(device), precision)
+    assert ("--precision fp32" in caplog.text) == warns
 
 
 def test_ranks_come_from_torchrun_then_slurm(monkeypatch):

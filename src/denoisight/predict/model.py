@@ -20,7 +20,7 @@ from ..errors import DenoisightError, UsageError, pick
 from ..models.backbone import Condition
 from ..models.embedded import SHIPPED
 from ..models.folder import Parts, TaskEntry, save
-from ..runtime import DTYPES, item_seed, pick_device
+from ..runtime import DTYPES, item_seed, pick_device, warn_of_emulation
 from ..tasks import Reading, Task, make_tasks
 from ..tasks.instruct import INSTRUCT, understand
 from .denoise import denoise
@@ -93,6 +93,7 @@ class Model:
     def to(self, device: str | torch.device = "auto", dtype: str = "fp32") -> Model:
         """Move to a device and precision ("fp32", "bf16", "fp16"), in place."""
         place, precision = pick_device(str(device)), pick(DTYPES, dtype, "precision")
+        warn_of_emulation(place, dtype)
         for module in self.parts.modules().values():
             # Not diffusers' own `to`, which warns of layers to keep in float32 although there are none.
             nn.Module.to(module, place, precision)

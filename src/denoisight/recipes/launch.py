@@ -23,7 +23,7 @@ from ..data.readers import Reader
 from ..errors import DenoisightError, RecipeError, UsageError
 from ..models.folder import Parts
 from ..predict.model import Model, task_of
-from ..runtime import pick_device, world
+from ..runtime import pick_device, warn_of_emulation, world
 from ..tasks import TASKS, Task, make_tasks
 from ..tasks.instruct import INSTRUCT
 from ..train.batches import Stream, batches
@@ -220,6 +220,7 @@ def _accelerator(recipe: Recipe, out: Path) -> Accelerator:
     torchrun on machines without CUDA gives lone processes unless Accelerate is told that the CPU is meant.
     """
     device = pick_device(recipe.device)
+    warn_of_emulation(device, recipe.precision)
     if device.type == "cuda" and recipe.device != "auto":
         torch.cuda.set_device(device)
     accelerator = Accelerator(
