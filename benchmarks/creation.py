@@ -204,7 +204,6 @@ def main() -> int:
             "num": args.num,
             "timed": min(args.timed, args.num),
             "noise_level": args.noise_level,
-            "promise": PROMISE,
         }
         told |= {"promise": PROMISE, "kept": kept, "arms": [{**asdict(row), "no_worse": row.no_worse} for row in rows]}
         write_json(args.out, {**told, "versions": versions()})

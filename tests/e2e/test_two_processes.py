@@ -21,7 +21,7 @@ def log(run: Path) -> list[dict]:
 
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-# In float32 and with AdamW: bfloat16, in passes and in Muon, rounds a batch and its halves differently.
+# In float32 and with AdamW, by which a batch and its halves differ least.
 # Balancing takes the variance of each process's own share.
 EXACT = {"precision": "fp32", "optim": {"name": "adamw", "warmup": 4}, "teaching": {"balance": False}}
 

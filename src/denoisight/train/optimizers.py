@@ -103,10 +103,10 @@ class Orthogonal(torch.optim.Optimizer):
 
     def _step(self, matrix: Tensor, grad: Tensor, lr: float, weight_decay: float, momentum: float) -> None:
         state = self.state[matrix]
-        if not state:
-            state["momentum"] = torch.zeros_like(grad)
-        state["momentum"].lerp_(grad, 1 - momentum)
-        update = orthogonal(grad.lerp(state["momentum"], momentum), torch.bfloat16 if grad.is_cuda else torch.float32)
+        if not state:  # named as torch's, so that what began with that goes on
+            state["momentum_buffer"] = torch.zeros_like(grad)
+        mean = state["momentum_buffer"].lerp_(grad, 1 - momentum)
+        update = orthogonal(grad.lerp(mean, momentum), torch.bfloat16 if grad.is_cuda else torch.float32)
         # A matrix whose singular values are 1 has the root mean square 1 / sqrt(longer side), AdamW's steps about 0.2.
         matrix.mul_(1 - lr * weight_decay).add_(update, alpha=-lr * 0.2 * max(matrix.shape) ** 0.5)
 

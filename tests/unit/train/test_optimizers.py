@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from denoisight.errors import UsageError
-from denoisight.train.optimizers import OPTIMIZERS, Muon, make_optimizer, orthogonal
+from denoisight.train.optimizers import OPTIMIZERS, Muon, Orthogonal, make_optimizer, orthogonal
 
 
 def network(layout: torch.memory_format = torch.contiguous_format) -> nn.Module:
@@ -93,6 +93,18 @@ def test_a_resumed_optimizer_goes_on_the_same() -> None:
     learn(broken, second, 3)
     for a, b in zip(straight.parameters(), broken.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_what_torchs_muon_began_goes_on() -> None:
+    matrix = nn.Parameter(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)))
+    theirs = torch.optim.Muon([matrix], 1e-2, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    mine = Orthogonal([{"params": [matrix]}], 1e-2, 0.01)
+    matrix.grad = torch.ones_like(matrix)
+    theirs.step()
+    mine.load_state_dict(theirs.state_dict())
+    before = theirs.state[matrix]["momentum_buffer"].clone()
+    mine.step()
+    torch.testing.assert_close(mine.state[matrix]["momentum_buffer"], before.lerp(matrix.grad, 0.05))
 
 
 def test_its_rate_is_that_of_its_groups() -> None:
