@@ -8,11 +8,10 @@ from pathlib import Path
 from studies.teach import command
 from studies.teaching import Arm, Study
 
-WHOLE = "all of it at a tenth of the rate"
 WAYS = {
     "frozen": {},
     "adapters": {"backbone": "lora"},
-    WHOLE: {"backbone": "full", "optim": {"backbone_lr": 0.1}},
+    "all of it at a tenth of the rate": {"backbone": "full", "optim": {"backbone_lr": 0.1}},
 }
 ARMS = tuple(
     arm
@@ -23,7 +22,6 @@ ARMS = tuple(
         Arm(f"{name}: + real without labels", pictures="unlabelled", warm=warm),
     )
 )
-ARMS += (Arm(f"{WHOLE}: + created, labelled by four", pictures="annotated", labelled_by="several", warm=WAYS[WHOLE]),)
 STUDY = Study(folder=Path(__file__).parent, arms=ARMS)
 
 ABOUT = """
@@ -31,8 +29,7 @@ ABOUT = """
 
 Normals from 100 labelled scenes, alone or beside 400 pictures: nothing under the heads learns, adapters of rank 16 do,
 or all weights at a tenth of the heads' rate, in the warm-up as after it. The pictures are the same ones, labelled by
-the average as it learns or, in the last arm, once by four warm-ups on the same labels. Everything else is as in
-`self_improve`.
+the average as it learns. Everything else is as in `self_improve`.
 Written from `results.jsonl` by `python -m studies.backbone --table`.
 """
 

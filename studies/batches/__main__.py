@@ -9,7 +9,6 @@ from studies.teach import command
 from studies.teaching import BATCH, Arm, Study
 
 DOUBLED = {"batch": 2 * BATCH}
-MOSTLY = {"self_teaching": {"labelled": 0.75}}
 
 
 def arms(labels: int) -> tuple[Arm, ...]:
@@ -17,7 +16,6 @@ def arms(labels: int) -> tuple[Arm, ...]:
         Arm("16 labelled: labels alone", labels=labels),
         Arm("32 labelled", labels=labels, changes=DOUBLED),
         Arm("8 labelled, 8 created", labels=labels, pictures="created"),
-        Arm("12 labelled, 4 created", labels=labels, pictures="created", changes=MOSTLY),
         Arm("16 labelled, 16 created", labels=labels, pictures="created", changes=DOUBLED),
         Arm("16 labelled, 16 real without labels", labels=labels, pictures="unlabelled", changes=DOUBLED),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from studies.teach import command
 from studies.teaching import Arm, Study
 
-LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LEVELS = (0.2, 0.4, 0.6, 0.8, 0.9)
 PER_IMAGE = 7
 """So many that the pictures of three seeds are 2,100; 400 of each seed are learnt from."""
 

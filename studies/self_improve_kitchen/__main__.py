@@ -16,14 +16,13 @@ STUDY = replace(
     CAMVID,
     folder=Path(__file__).parent,
     arms=(*arms(TASKS, 24, 48), *arms(TASKS, 48, 48)),
-    recipe={"res": 96},
-    world=PhotoWorld("kitchen_rgbd_272x208", few=48),
+    world=PhotoWorld("kitchen_rgbd_272x208", few=48, adapt=600),
 )
 
 ABOUT = f"""
 # Depth of one kitchen and what is created from it
 
-Frames of 7-Scenes' kitchen at 96 x 72 pixels, tested on later frames of the same room. `embedded-create` first
+Frames of 7-Scenes' kitchen at 64 x 48 pixels, tested on later frames of the same room. `embedded-create` first
 learns to create pictures like all 96 training frames, without depth, in {STUDY.world.adapt} steps; then heads on it
 learn depth, as in `self_improve`. Which 24 or 48 have depth changes with the seed; twice as many pictures are created.
 Written from `results.jsonl` by `python -m studies.self_improve_kitchen --table`.

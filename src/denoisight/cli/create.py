@@ -10,6 +10,8 @@ from ..errors import DataError, UsageError, shortlist
 
 log = logging.getLogger(__name__)
 
+PER_IMAGE = 4
+
 
 def create(
     *,
@@ -20,7 +22,7 @@ def create(
     image: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     data: str = "",
     split: str = "train",
-    per_image: int = 4,
+    per_image: int = PER_IMAGE,
     noise_level: Annotated[str, Parameter(name=("--noise-level", "--strength"))] = "",
     noise: Literal["gaussian", "inversion", "multires"] = "gaussian",
     captions: str = "text",
@@ -32,6 +34,11 @@ def create(
     exact: Annotated[bool, Parameter(negative="")] = False,
     mirror: Annotated[bool, Parameter(negative="")] = False,
     min_confidence: float = 0.0,
+    min_valid: float = 0.3,
+    min_distance: float = 0.02,
+    min_contrast: float = 0.02,
+    max_saturated: float = 0.5,
+    keep_empty: Annotated[bool, Parameter(negative="")] = False,
     balance: float = 0.0,
     format: Literal["shards", "folder"] = "shards",
     shard_size: int = 100,
@@ -110,8 +117,19 @@ def create(
     mirror
         By features, labels are the mean of what is seen in an image and in its mirror image, for one more pass.
     min_confidence
-        Pixels less sure than this, 0 to 1, become invalid; pairs with less than 30 % valid pixels are dropped.
-        Labels of which nothing tells how sure they are stay as they are, which is said.
+        Pixels less sure than this, 0 to 1, become invalid. Labels of which nothing tells how sure they are stay as they
+        are, which is said.
+    min_valid
+        Pairs are dropped with a smaller share of valid pixels in any label; here and below 0 switches it off.
+    min_distance
+        ... and where they differ less from their source, or from each other: root mean square of colours in [0, 1],
+        shrunk to 16x16.
+    min_contrast
+        ... with a smaller standard deviation of colours, in [0, 1].
+    max_saturated
+        ... with a larger share of black or white pixels, beyond that of the source; 1 switches it off.
+    keep_empty
+        Keep pairs of which a label marks nothing.
     balance
         The share of source images from which a semantic class counts as frequent (0: off). A created image is kept with
         the chance of the rarest class in its own semantic label, sqrt(balance / f), f being the share of source images
@@ -165,14 +183,24 @@ def create(
         raise UsageError("--data and --image were given; photographs are edited by --prompt, a data set is varied.")
     if not data and (noise_level or avoid or captions != "text"):
         raise UsageError("--noise-level, --avoid and --captions are about images of a data set; name one with --data.")
+    if data and num > 1:
+        raise UsageError("--num is about captions and edits; of --data, give --per-image.")
+    if not data and per_image != PER_IMAGE:
+        raise UsageError("--per-image is about images of --data; of captions, give --num.")
+    if image and task:
+        raise UsageError("--image and --task were given; edits have no labels: leave --task out.")
     if (num_shards is None) != (shard is None):
         raise UsageError("--num-shards N and --shard i belong together: one of N jobs, the i-th from 0.")
 
+    from ..create.filters import Filters
+
+    filters = Filters(min_confidence, min_valid, min_distance, min_contrast, max_saturated, keep_empty, balance)
     labelling = {
         "route": route, "ensemble": ensemble > 1, "consistency": consistency, "exact": exact, "mirror": mirror,
-        "min_confidence": min_confidence, "balance": balance, "shard": shard is not None, "engine": engine != "local",
-        "noise": noise != "gaussian",
+        "shard": shard is not None, "engine": engine != "local", "noise": noise != "gaussian",
     }  # fmt: skip
+    labelling |= {name: value != getattr(Filters(), name) for name, value in vars(filters).items()}
+    labelling["keep_empty"] = labelling.pop("empty")
     if not data and not task and (idle := [name for name, asked in labelling.items() if asked]):
         raise UsageError(
             f"--{idle[0].replace('_', '-')} is about labelled pictures; name --task, or --data, or leave it out."
@@ -187,6 +215,7 @@ def create(
     from ..data.paired import written
     from ..predict.load import load
     from ..recipes.create import Order, create_pairs
+    from ..runtime import world
 
     if threads:
         torch.set_num_threads(threads)
@@ -194,11 +223,16 @@ def create(
         tasks = () if task in ("", "all") else tuple(name.strip() for name in task.split(","))
         order = Order(
             model, device, precision, allow_pickle, data, split, tuple(words), num, per_image, noise_level, noise,
-            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, exact, mirror, min_confidence, balance,
+            captions, tuple(avoid or ()), tasks, route, ensemble, consistency, exact, mirror, filters,
             steps, sampler, eta, guidance, negative, res, seed, batch,
         )  # fmt: skip
         create_pairs(order, out, format, shard_size, (shard, num_shards), engine, workers)
         return
+    if (ranks := world()[1]) > 1:
+        raise UsageError(
+            f"{ranks} processes were started, but images without labels are written by one; name labels with --task "
+            "for shards, which several write."
+        )
     opened = load(model, device, precision, allow_pickle)
     asked = {"steps": steps, "guidance": guidance, "image_guidance": image_guidance}
     how: dict[str, Any] = {"sampler": sampler or "ddim", "negative": negative, "seed": seed}

@@ -1,8 +1,9 @@
 """denoisight improve"""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -37,7 +38,8 @@ def improve(
     """Let a model create pictures like yours, label them, and learn from them: warm-up, creation, self-improvement.
 
     The same command goes on where it was stopped. The best averaged weights by validation lie in OUT/model, a page on
-    how they came about in OUT/improve.html.
+    how they came about in OUT/improve.html. --optim.ema is how much of itself the average keeps that answers for created
+    pictures, over --self-teaching.average-over of them (default: a twentieth of the run).
 
     Parameters
     ----------
@@ -82,10 +84,11 @@ def improve(
         raise UsageError(f"--{mine.pop()} is set by the stages; leave it out, and name what to learn with --task.")
     tasks, data = tuple(name.strip() for name in task.split(",")), str(said["data"])
     time_limit = changes.max_seconds
-    own = {key: value for key, value in said.items() if key not in ("max_time", "self_teaching")}
-    begin = override(warm_up(tasks, data, route), own)
+    own = _without("max_time", _without("self_teaching", said))
+    # The average's rate is that of the improvement: in a warm-up nobody is taught by it.
+    begin = override(warm_up(tasks, data, route), {**own, "optim": _without("ema", own.get("optim", {}))})
     teaching = said.get("self_teaching", {})
-    # Labels of their own are masked when they are made, the average's when they are learnt from.
+    # Labels of their own are masked or dropped when they are made, the average's masked when they are learnt from.
     made_once = teaching.get("labels") == "own"
     learning = {**own, "self_teaching": {**({} if made_once else {"confidence": min_confidence}), **teaching}}
     improving = override(self_improve(tasks, data, route), learning)
@@ -107,10 +110,14 @@ def improve(
         eta=eta,
     )
     adapt = adapt_creation(begin, adapt_time) if adapt_time else None
-    filters = Filters(min_confidence=min_confidence if made_once else 0.0)
+    filters = Filters(min_confidence=min_confidence) if made_once else Filters(empty=True)
     plan = Plan(begin, improving, variation, adapt, rounds, captions, filters, time_limit, judge)
     folder = out or Path("runs") / f"improve-{'-'.join(tasks)}"
     done = run(plan, folder, overwrite=overwrite, quiet=quiet)
     for name, scores in done.scores.items():
         log.info("%s: %s", name, ", ".join(f"{key} {value:.4f}" for key, value in scores.items()))
     log.info("The best is %s, in %s. Next: denoisight predict PHOTOS --model %s -o out", done.best, done.model, folder)
+
+
+def _without(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if key != name}

@@ -27,10 +27,15 @@ NEED_WORDS = ("referring", "instruct")
 
 
 class Label(NamedTuple):
-    """An annotation and how sure it is of each pixel, in [0, 1]; None where the model cannot tell."""
+    """An annotation and how sure it is of each pixel, in [0, 1]; None where the model cannot tell.
+
+    agreement: of the answers that it was made from, or with another label, in [0, 1]; no pixel is surer than that. None
+    where there was one answer alone.
+    """
 
     annotation: Annotation
     confidence: Float[Tensor, "h w"] | None
+    agreement: Float[Tensor, "h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,9 @@ def _label(readings: Sequence[Reading]) -> Label:
     """One of several answers, no surer than any of them is, nor than they agree."""
     merged = agree(stack([reading.annotation for reading in readings])) if len(readings) > 1 else readings[0]
     known = [each.uncertainty.clamp(0, 1) for each in (merged, *readings) if each.uncertainty is not None]
-    return Label(merged.annotation, 1 - torch.stack(known).amax(0) if known else None)
+    apart = None if len(readings) == 1 or merged.uncertainty is None else merged.uncertainty.clamp(0, 1)
+    sure = 1 - torch.stack(known).amax(0) if known else None
+    return Label(merged.annotation, sure, None if apart is None else 1 - apart)
 
 
 def _doubted(labels: Mapping[str, Label]) -> dict[str, Label]:
@@ -158,6 +165,12 @@ def _doubted(labels: Mapping[str, Label]) -> dict[str, Label]:
     if not isinstance(depth, Depth) or not isinstance(normals, Normals):
         return {}
     together = consistency(depth, normals)
-    sure = {name: labels[name].confidence for name in COMPARED}
-    lower = {name: together if known is None else torch.minimum(known, together) for name, known in sure.items()}
-    return {name: labels[name]._replace(confidence=lower[name]) for name in COMPARED}
+
+    def lower(known: Tensor | None) -> Tensor:
+        return together if known is None else torch.minimum(known, together)
+
+    return {
+        name: Label(label.annotation, lower(label.confidence), lower(label.agreement))
+        for name, label in labels.items()
+        if name in COMPARED
+    }

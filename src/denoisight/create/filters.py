@@ -85,7 +85,7 @@ def judge(
 
     `others` are images, or their `thumb`s, that it may not be a copy of. `names` tells which truth a task's label is.
     """
-    sure = {task: None if c is None else round(float(c.mean()), 4) for task, (_, c) in labels.items()}
+    sure = {task: None if c is None else round(float(c.mean()), 4) for task, (_, c, _) in labels.items()}
     masked = {task: _mask(label, how.min_confidence) for task, label in labels.items()}
     valid = {task: round(_valid(a), 4) for task, a in masked.items()}
     truths = {names[task]: annotation for task, annotation in masked.items()}
@@ -104,11 +104,16 @@ def judge(
         return judged("drop", "near copy of another")
     for task, annotation in masked.items():
         if valid[task] < how.min_valid:
-            return judged("drop", f"low confidence in {task}")
+            return judged("drop", f"{_doubt(labels[task], how.min_confidence)} in {task}")
         if not how.empty and is_empty(annotation, names[task]):
             return judged("drop", f"nothing in {task}")
     lost = [task for task, label in labels.items() if valid[task] < round(_valid(label.annotation), 4)]
-    return judged("mask", f"low confidence in {', '.join(lost)}") if lost else judged("keep")
+    doubts = [_doubt(labels[task], how.min_confidence) for task in lost]
+    told = [
+        f"{doubt} in {', '.join(task for task, own in zip(lost, doubts, strict=True) if own == doubt)}"
+        for doubt in dict.fromkeys(doubts)
+    ]
+    return judged("mask", "; ".join(told)) if lost else judged("keep")
 
 
 def thumb(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 _ _"]:
@@ -188,6 +193,15 @@ def maskable(label: Label) -> Float[Tensor, "h w"] | None:
 def _mask(label: Label, least: float) -> Annotation:
     confidence = maskable(label)
     return label.annotation if confidence is None or least == 0 else label.annotation.without(confidence < least)
+
+
+def _doubt(label: Label, least: float) -> str:
+    """Why pixels are masked: most of them since answers, or labels, are apart, or since the model itself is unsure."""
+    if label.confidence is None or label.agreement is None:
+        return "low confidence"
+    masked = label.confidence < least
+    apart = (label.agreement < least)[masked]
+    return "disagreement" if apart.numel() and float(apart.float().mean()) > 0.5 else "low confidence"
 
 
 def _valid(annotation: Annotation) -> float:

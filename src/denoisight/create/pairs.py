@@ -20,6 +20,7 @@ from ..data.open import outlines
 from ..data.readers import Reader
 from ..diffusion.schedule import timesteps
 from ..errors import DataError, UsageError
+from ..models.folder import ModelConfig
 from ..predict.model import Model
 from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
@@ -100,6 +101,7 @@ class Maker:
         told = {
             "model": self.model.name,
             "weights": self.model.weights_hash[:16],
+            "asked": _hash_of_config(self.model.parts.config),
             "data": {"reader": self.source.name, "samples": len(self.source), "hash": _hash_of(self.source)},
             "captions": told_of(self.captions),
             "variation": asdict(self.variation),
@@ -259,6 +261,14 @@ class Maker:
 log = logging.getLogger(__name__)
 
 NO_CAPTION = Verdict("drop", "no caption")
+LOOKED_AT = 16
+"""Samples that are looked at before anything is begun."""
+
+
+def _hash_of_config(config: ModelConfig) -> str:
+    """Of how the model is asked where nobody says: its steps, where its walk ends, what its heads read."""
+    told = config.model_dump_json(exclude={"name", "provenance"})
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _hash_of(source: Reader) -> str:
@@ -276,11 +286,11 @@ def _grouped(items: Sequence[_Item], batch: int) -> Iterator[list[_Item]]:
         yield from (group[i : i + batch] for i in range(0, len(group), batch))
 
 
-def check_captions(maker: Maker, index: int = 0) -> None:
-    """Raises `DataError` where the first sample has no caption: then hardly any will."""
-    sample = maker.source[index]
-    if said(maker.captions, sample).text is None:
+def check_captions(maker: Maker) -> None:
+    """Raises `DataError` where none of the first samples has a caption: then hardly any will."""
+    first = range(min(len(maker.source), LOOKED_AT))
+    if all(said(maker.captions, maker.source[index]).text is None for index in first):
         raise DataError(
-            f"{sample.key!r} has no caption by {maker.said_by!r}; give --captions labels, a .csv or .jsonl FILE, "
-            "or none, to create without words."
+            f"{maker.source.keys[0]!r} has no caption by {maker.said_by!r}, nor have the next ones; give --captions "
+            "labels, a .csv or .jsonl FILE, or none, to create without words."
         )

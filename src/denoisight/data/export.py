@@ -17,6 +17,7 @@ from .info import read_json
 from .paired import columns_of, facts_of, tell_progress, write_facts, write_pairs, written
 from .readers import Reader
 from .readers.folder import FolderReader
+from .readers.layout import METADATA, read_metadata
 from .readers.shards import provenance_in
 from .shards import ShardLine, finished, hash_of, pair_members, write_manifest, write_shard
 
@@ -57,7 +58,7 @@ def _source(reader: Reader) -> dict[str, Any]:
         keys.update(key.encode() + b"\n")
     told: dict[str, Any] = {"exported_from": reader.name, "samples": len(reader), "keys": keys.hexdigest()[:16]}
     told["truths"] = list(reader.truths)
-    if (root := _shards_of(reader)) and (root / "dataset_info.json").is_file():
+    if (root := _created_in(reader)) and (root / "dataset_info.json").is_file():
         told["origin"] = read_json(root / "dataset_info.json").get("source", {})
     return told
 
@@ -112,16 +113,28 @@ def _write_shard(reader: Reader, archive: Path, places: range, settings: str, ex
     return write_shard(archive, pairs(), line)
 
 
-def _shards_of(reader: Reader) -> Path | None:
-    """The folder of shards that a reader reads; None where it reads none."""
+def _created_in(reader: Reader) -> Path | None:
+    """The folder of created pairs, in shards or not, that a reader reads; None where it reads none."""
     image = reader.items[0].image if isinstance(reader, FolderReader) and reader.items else None
-    return image.archive.parent if isinstance(image, Member) else None
+    if isinstance(image, Member):
+        return image.archive.parent
+    return image and next((folder for folder in image.parents[:2] if (folder / METADATA).is_file()), None)
 
 
 def _provenance(reader: Reader, i: int) -> dict[str, Any]:
-    """What is known of a created pair, {} of others."""
+    """What is known of a created pair, {} of others. Of one in a folder these are single values, as columns are."""
     item = reader.items[i] if isinstance(reader, FolderReader) else None
-    return _told(item.image.archive)[item.key] if item and isinstance(item.image, Member) else {}
+    if item and isinstance(item.image, Member):
+        return _told(item.image.archive)[item.key]
+    return _columns(root).get(item.key, {}) if item and (root := _created_in(reader)) else {}
+
+
+@lru_cache(maxsize=1)
+def _columns(folder: Path) -> dict[str, dict[str, Any]]:
+    """Of the pairs in a folder that `create` has judged."""
+    rows = [row for row in read_metadata(folder / METADATA)[0] if "verdict" in row]
+    kept = ({name: value for name, value in row.items() if not name.endswith("file_name")} for row in rows)
+    return {str(row["key"]): row for row in kept if "key" in row}
 
 
 @lru_cache(maxsize=2)

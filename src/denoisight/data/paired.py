@@ -21,7 +21,7 @@ from typing import Any
 
 from ..annotations import Depth, Labels, Sample
 from ..errors import DataError, UsageError
-from ..runtime import append_line, whole_file, write_json
+from ..runtime import append_line, mend, whole_file, write_json
 from .files import kind_of, write_annotation
 from .images import write_image
 from .info import read_json
@@ -62,6 +62,7 @@ def write_pairs(
             count += 1
             row = write_pair(folder, f"{count:06d}", sample, exact)
             append_line(folder / METADATA, {**row, **(columns or {}).get(sample.key, {})})
+    mend(folder)
     return count
 
 

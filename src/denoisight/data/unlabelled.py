@@ -61,7 +61,7 @@ class Unlabelled(Renamed):
 
 @dataclass(frozen=True)
 class Joined:
-    """One reader's samples after another's. Raises `DataError` where a later one lacks a truth of the first.
+    """One reader's samples after another's, with the truths that all have. Raises `DataError` where there are none.
 
     Those of the first shall be at least `share` of what is learnt from. Depth of all is told as it is known of each:
     metres beside depth up to scale and shift are depth up to scale and shift.
@@ -71,9 +71,11 @@ class Joined:
     share: float = 0.0
 
     def __post_init__(self) -> None:
-        for reader in self.readers[1:]:
-            if missing := set(self.truths) - set(reader.truths):
-                raise DataError(f"{reader.name} has no {', '.join(sorted(missing))}, which {self.name} has.")
+        for reader in self.readers:
+            if reader.truths and not self.truths:
+                raise DataError(
+                    f"{reader.name} has {', '.join(reader.truths)}, and others beside it have none of that."
+                )
 
     @property
     def name(self) -> str:
@@ -83,9 +85,10 @@ class Joined:
     def keys(self) -> Sequence[str]:
         return tuple(key for reader in self.readers for key in reader.keys)
 
-    @property
+    @cached_property
     def truths(self) -> tuple[str, ...]:
-        return self.readers[0].truths
+        first, *others = self.readers
+        return tuple(name for name in first.truths if all(name in reader.truths for reader in others))
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -60,8 +60,7 @@ class Order:
     consistency: bool = False
     exact: bool = False
     mirror: bool = False
-    min_confidence: float = 0.0
-    balance: float = 0.0
+    filters: Filters = Filters()
     steps: int | None = None
     sampler: str = ""
     eta: float = 0.0
@@ -88,8 +87,7 @@ class Order:
             avoid, self.seed, self.res, self.batch, self.eta,
         )  # fmt: skip
         annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency, self.exact, self.mirror)
-        filters = Filters(min_confidence=self.min_confidence, balance=self.balance)
-        return Maker(model, self.source(model), variation, annotating, filters, self.captions)
+        return Maker(model, self.source(model), variation, annotating, self.filters, self.captions)
 
 
 def noise_levels(text: str) -> tuple[float, float]:
@@ -141,7 +139,7 @@ def check_made(pairs: int, dropped: Mapping[str, int]) -> None:
     """Raises `DataError` where nothing is left; warns where most pictures show nothing. `dropped`: how many, by
     reason."""
     spoilt = dropped.get("blank", 0) + dropped.get("saturated", 0)
-    remedy = STRANGE if 2 * spoilt > sum(dropped.values()) else "Take another noise level, or less strict filters."
+    remedy = STRANGE if 2 * spoilt > sum(dropped.values()) else "Take another noise level, or looser filters."
     if not pairs:
         raise DataError(f"Every image was dropped{_why(dropped)}. {remedy}")
     if spoilt > pairs:

@@ -130,6 +130,11 @@ def judge_images(
     return JudgedCreation(result, created, real, train, nearest, per_image, judge, options)
 
 
+def agreements(judge: Model, created: Reader, real: Reader, options: Options) -> list[Agreement]:
+    """What a judge makes of created labels, beside real ones, of every task that it can be asked for."""
+    return [answer for answer, _ in _agreements(judge, created, real, (), options, quiet=True)[0]]
+
+
 def _networks(features: Model | Features | Sequence[Features]) -> tuple[Features, ...]:
     if isinstance(features, Model):
         return (taps_of(features),)

@@ -29,7 +29,7 @@ from ..tasks import make_tasks
 from ..train.objectives import ReadoutObjective
 from ..train.watch import Signature, cosines, going_astray, pulling_apart, signatures, validations
 from .base import Recipe, override
-from .improve_looks import Looks
+from .improve_looks import FEW, MOST, Looks
 from .improve_page import PAGE, PLAN, REPORT, write_improve_page
 from .improve_stages import Stages
 from .self_teaching import check_self_teaching
@@ -80,19 +80,24 @@ class Plan:
         )
 
     def source(self, resolution: int = 64) -> Reader:
-        """The labelled pictures that are varied."""
+        """The labelled pictures that are varied; captions of labels ask for all labels that there are."""
         recipe = self.warm_up
         truths = [task.truth for task in make_tasks(recipe.tasks, ("any",))]
-        reader = open_data(recipe.data, "train", truths, size=(recipe.res or resolution,) * 2)
+        asked = () if self.captions == "labels" else truths
+        reader = open_data(recipe.data, "train", asked, size=(recipe.res or resolution,) * 2)
         return subset(reader, recipe.labels) if recipe.labels else reader
 
-    def maker(self, model: Model, turn: int = 1) -> Maker:
-        """Makes pictures of the labelled ones; what it labels them with is only learnt from with `labels: own`."""
+    @property
+    def annotating(self) -> Annotating:
+        """How created pictures are labelled, which is only learnt from with `labels: own`."""
         own, route = self.improving.self_teaching, self.warm_up.route
-        labels = Annotating(self.warm_up.tasks, route, mirror=own.mirror and own.labels == "own" and route == "readout")
+        return Annotating(self.warm_up.tasks, route, mirror=own.mirror and own.labels == "own" and route == "readout")
+
+    def maker(self, model: Model, turn: int = 1) -> Maker:
+        """Makes pictures of the labelled ones."""
         variation = replace(self.variation, seed=self.variation.seed + turn - 1)
         source = self.source(model.parts.config.resolution)
-        return Maker(model, source, variation, labels, self.filters, self.captions)
+        return Maker(model, source, variation, self.annotating, self.filters, self.captions)
 
     def maker_of(self, folder: Path, turn: int) -> Maker:
         """The same by the model in a folder."""
@@ -124,14 +129,16 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     model = plan.warm_up.model
     if plan.adapt:
         model = str(stages.train("adapt", plan.adapt, ADAPT_SHARE))
-    looks = Looks(plan.source(), model, plan.judge, device)
+    looks = Looks(plan.source(), model, plan.judge, device, FEW if plan.max_time else MOST)
     trained = [stages.train("warm-up", override(plan.warm_up, {"model": model}), WARM_SHARE)]
     for turn in range(1, plan.rounds + 1):
         best, left = min(trained, key=_badness), 1 / (plan.rounds - turn + 1)
         pictures = stages.create(f"created-{turn}", partial(plan.maker_of, best, turn), CREATE_SHARE * left)
-        stages.run(f"judged-{turn}", partial(looks.at, pictures))
+        stages.judge(f"judged-{turn}", partial(looks.at, pictures))
         changes: dict[str, object] = {"model": str(best), "self_teaching": {"pictures": str(pictures)}}
         trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left))
+    if plan.judge:
+        stages.judge("judged-after", partial(looks.after, pictures, trained[-1], plan.annotating))
     done = _finish(plan, out, trained, stages)
     _draw(out, device)
     return done
@@ -167,6 +174,7 @@ def _check(plan: Plan) -> None:
 def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
     path = out / PLAN
     if overwrite and out.is_dir():
+        _refuse_loss(out, plan)
         shutil.rmtree(out)
     if path.is_file():
         if json.loads(path.read_text(encoding="utf-8")) != plan.told():
@@ -179,6 +187,15 @@ def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
     write_json(path, plan.told())
 
 
+def _refuse_loss(out: Path, plan: Plan) -> None:
+    """Raises `UsageError` where `out` is no improvement's folder, or holds what the plan begins with."""
+    if any(out.iterdir()) and not (out / PLAN).is_file():
+        raise UsageError(f"{out} holds other things than an improvement; choose another folder.")
+    for needed in (plan.warm_up.model, plan.warm_up.data, plan.judge, plan.captions):
+        if needed and Path(needed).exists() and Path(needed).resolve().is_relative_to(out.resolve()):
+            raise UsageError(f"{needed}, which is needed, lies in {out} and would be removed; choose another folder.")
+
+
 def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> Improved:
     """The best averaged weights, and the report."""
     best = {folder.name: validations(folder) for folder in trained}
@@ -187,7 +204,7 @@ def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> I
         shutil.copytree(chosen / "model", new, dirs_exist_ok=True)
     seen = [(folder.name, sign) for folder in trained[1:] for sign in signatures(best[folder.name])]
     seen += [(chosen.name, sign) for sign in pulling_apart(_angles(plan, chosen))]
-    if judged := [line for line in stages.done if "kid" in line]:
+    if judged := [line for line in stages.done if "agreement" in line]:
         seen += [(judged[-1]["stage"], sign) for sign in going_astray(judged)]
     for stage, sign in seen:
         log.warning("%s: %s", stage, sign)

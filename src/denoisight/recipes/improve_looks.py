@@ -4,58 +4,104 @@ their labels."""
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..annotations import Sample
+from ..create.annotate import Annotating, annotate
 from ..data.open import open_data, subset
 from ..data.readers import Reader
+from ..data.view import View
 from ..errors import DenoisightError
-from ..evaluate.creation_results import Scores
-from ..evaluate.features import Features, taps_of
+from ..evaluate.creation_results import Agreement, Scores
 from ..predict.load import load
 from ..predict.model import Model
 from ..predict.options import Options
-from .creation import judge_images
+from .creation import agreements, judge_images
+from .improve_stages import counted
 
 log = logging.getLogger(__name__)
 
 MOST = 2048
 """Pictures of either kind that are looked at: distances of fewer say little, and there may be millions."""
+FEW = 256
+"""So many where time is short; and so many are labelled anew in the end, one by one."""
 
 
 class Looks:
     """Sees every round's pictures with the same eyes: the features of `model`, which all began with, and `judge`, a
-    model that learnt elsewhere, if there is one. `real` are the labelled pictures."""
+    model that learnt elsewhere, if there is one. `real` are the labelled pictures; at most `most` of either are seen.
+    What networks are asked about is counted in `passes`."""
 
-    def __init__(self, real: Reader, model: str, judge: str = "", device: str = "auto") -> None:
-        self.real, self.model, self.judge_name, self.device = real, model, judge, device
+    def __init__(self, real: Reader, model: str, judge: str = "", device: str = "auto", most: int = MOST) -> None:
+        self.real, self.model, self.judge_name, self.device, self.most = real, model, judge, device, most
 
     @cached_property
-    def eyes(self) -> Features:
-        return taps_of(load(self.model, self.device))
+    def eyes(self) -> Model:
+        return load(self.model, self.device)
 
     @cached_property
     def judge(self) -> Model | None:
         return load(self.judge_name, self.device) if self.judge_name else None
 
-    def at(self, pictures: Path) -> dict[str, Any]:
+    def at(self, pictures: Path, passes: Counter[str]) -> dict[str, Any]:
         """The kernel inception distance to the real pictures and the share that lies among them, in these features, and
         the judge's agreement by task, each as [value, low, high]; or why there is none."""
         try:
-            created, real = _some(open_data(str(pictures), "all")), _some(self.real)
-            seen = judge_images(created, real, features=self.eyes, judge=self.judge, options=Options(batch=16))
+            created, real = (_some(reader, self.most) for reader in (open_data(str(pictures), "all"), self.real))
+            with ExitStack() as counting:
+                for model in filter(None, (self.eyes, self.judge)):
+                    counting.enter_context(counted(model.parts.backbone.unet, passes))
+                seen = judge_images(created, real, features=self.eyes, judge=self.judge, options=Options(batch=16))
         except DenoisightError as error:
             log.warning("%s was not judged: %s", pictures.name, error)
             return {"notes": [f"Not judged: {error}"]}
         (features,) = seen.result.features
-        agreed = {each.task: _bounds(each.created, each.metric) for each in seen.result.agreement}
         told = {name: _bounds(features.created, name) for name in ("kid", "precision")}
-        return {**told, "agreement": agreed, "notes": list(seen.result.notes)}
+        return {**told, "agreement": _agreed(seen.result.agreement), "notes": list(seen.result.notes)}
+
+    def after(self, pictures: Path, folder: Path, how: Annotating, passes: Counter[str]) -> dict[str, Any]:
+        """The judge's agreement, in the same form, with what a model that has learnt from the pictures says of them."""
+        assert self.judge
+        try:
+            model = load(folder, self.device)
+            anew = Anew(_some(open_data(str(pictures), "all"), FEW), model, how)
+            with counted(model.parts.backbone.unet, passes), counted(self.judge.parts.backbone.unet, passes):
+                found = agreements(self.judge, anew, _some(self.real, FEW), Options(batch=16))
+        except DenoisightError as error:
+            log.warning("%s was not judged anew: %s", pictures.name, error)
+            return {"notes": [f"Not judged anew: {error}"]}
+        return {"agreement": _agreed(found)}
 
 
-def _some(reader: Reader) -> Reader:
-    return subset(reader, min(len(reader), MOST))
+@dataclass(frozen=True)
+class Anew(View):
+    """The pictures of a reader with what a model says of them."""
+
+    model: Model
+    how: Annotating
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return self.whole.keys
+
+    def __getitem__(self, i: int) -> Sample:
+        query = self.whole[i].query
+        (labels,) = annotate(self.model, [query], self.how)
+        return Sample(query, {self.model.task(task)[0].truth: label.annotation for task, label in labels.items()})
+
+
+def _some(reader: Reader, most: int) -> Reader:
+    return subset(reader, min(len(reader), most))
+
+
+def _agreed(found: Sequence[Agreement]) -> dict[str, list[float | None]]:
+    return {each.task: _bounds(each.created, each.metric) for each in found}
 
 
 def _bounds(scores: Scores, name: str) -> list[float | None]:

@@ -205,7 +205,7 @@ def _pairs(told: Told) -> Table:
 
 def _looks(told: Told) -> list[Table]:
     """What each round's images are beside real ones, and what the judge makes of their labels."""
-    seen = [stage for stage in told.report["stages"] if stage.get("kid")]
+    seen = [stage for stage in told.report["stages"] if "agreement" in stage]
     if not seen:
         return []
     agreed = dict.fromkeys(task for stage in seen for task in stage["agreement"])
@@ -213,7 +213,7 @@ def _looks(told: Told) -> list[Table]:
     rows = tuple(
         (
             Cell(stage["stage"]),
-            Cell(_bounds(stage["kid"])),
+            Cell(_bounds(stage.get("kid", ()))),
             Cell(_bounds(stage.get("precision", ()))),
             *(Cell(_bounds(stage["agreement"].get(task, ()))) for task in agreed),
         )
@@ -222,7 +222,8 @@ def _looks(told: Told) -> list[Table]:
     note = (
         "KID: distance of the created from the labelled images, in the features of the network that all began with; "
         "among real ones: the share of created images that lie among the labelled ones there (precision). Brackets: "
-        "95 % intervals. A judge is a model that learnt elsewhere (--judge)."
+        "95 % intervals. A judge is a model that learnt elsewhere (--judge); judged-after is of what is seen in images "
+        "of the last round after it."
     )
     return [Table("Created images beside real ones", columns, rows, note)]
 

@@ -19,7 +19,8 @@ from torch import nn
 from ..create.pairs import Maker
 from ..create.shards import Slices, write_shards
 from ..data.shards import reasons, write_manifest
-from ..runtime import write_text
+from ..runtime import item_seed, write_text
+from ..train.run import Interrupted
 from .base import Recipe, override
 from .create import check_made
 from .launch import train
@@ -61,7 +62,10 @@ class Stages:
         within, resume = partial(counted, passes=passes), "latest" if begun else None
 
         def work() -> dict[str, Any]:
-            done = train(recipe, folder, resume=resume, overwrite=not begun, quiet=self.quiet, within=within)
+            try:
+                done = train(recipe, folder, resume=resume, overwrite=not begun, quiet=self.quiet, within=within)
+            except Interrupted as stop:
+                raise stop.told("go on with the same command") from None
             lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             steps = max((json.loads(line)["step"] for line in lines), default=0)
             return {"steps": steps, "images": steps * recipe.images_per_step, "best_step": done.best.get("step")}
@@ -78,7 +82,7 @@ class Stages:
             until, maker, lines = time.monotonic() + self.left() * share, make(), []
             slices = Slices.of(maker, FEW * maker.variation.per_image)
             with counted(maker.model.parts.backbone.unet, passes):
-                for line in write_shards(maker, folder, slices, range(len(slices))):
+                for line in write_shards(maker, folder, slices, _everywhere(len(slices))):
                     lines.append(line)
                     if self.max_time and time.monotonic() > until:
                         break
@@ -89,6 +93,11 @@ class Stages:
 
         self.run(name, work, passes)
         return folder
+
+    def judge(self, name: str, look: Callable[[Counter[str]], dict[str, Any]]) -> None:
+        """A look at what was created; it counts what networks are asked about."""
+        passes = self._passes(name)
+        self.run(name, lambda: look(passes), passes)
 
     def _passes(self, name: str) -> Counter[str]:
         """Of a stage so far."""
@@ -111,6 +120,11 @@ class Stages:
             self.lines[name] = {"stage": name, "seconds": round(seconds, 1), **counts, **told, "peak_mb": _peak_mb()}
             write_text(self.out / "stages.jsonl", "".join(json.dumps(line) + "\n" for line in self.lines.values()))
         return self.lines[name]
+
+
+def _everywhere(count: int) -> list[int]:
+    """Numbers below `count` in an order in which the first few are from all over."""
+    return sorted(range(count), key=lambda number: item_seed(0, str(number)))
 
 
 @contextmanager

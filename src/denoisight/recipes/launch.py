@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from ..train.validate import validate
 from .base import Recipe
 from .objective import check_route, gt_augment_of, objective_of
 from .record import card, claim, data_name, describe
-from .self_teaching import average_of, beside, self_taught
+from .self_teaching import average_of, beside, decay_in, self_taught
 from .start import starting_parts
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ def _run(recipe: Recipe, out: Path, accelerator: Accelerator, quiet: bool) -> Ru
         quiet=quiet,
         on_log=_tracker(recipe, accelerator),
         both=bool(recipe.self_teaching.pictures),
+        decay=partial(decay_in, recipe) if recipe.self_teaching.pictures else None,
     )
 
 

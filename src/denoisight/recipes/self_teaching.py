@@ -14,7 +14,7 @@ from ..data.unlabelled import Joined, Renamed, Unlabelled
 from ..errors import RecipeError
 from ..models.folder import Parts
 from ..predict.readout import features
-from ..tasks import Task
+from ..tasks import Task, make_tasks
 from ..train.ema import Averaged, EMAModel, averaged, decay_of
 from ..train.objectives import ReadoutObjective
 from ..train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, Teacher
@@ -32,7 +32,8 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     # Nothing is judged on created pictures, so none are held out.
     split = "all" if is_shards(Path(own.pictures)) else "train"
     if own.labels == "own":
-        pictures = open_data(own.pictures, split, reader.truths, size=size)
+        truths = [task.truth for task in make_tasks(recipe.tasks, ("any",))]
+        pictures = open_data(own.pictures, split, truths, size=size)
     else:
         pictures = Unlabelled(open_pictures(own.pictures, split, size=size, annotated=False), reader)
     chosen = subset(pictures, min(own.count, len(pictures))) if own.count else pictures
@@ -68,12 +69,16 @@ def check_self_teaching(recipe: Recipe) -> None:
 
 def average_of(recipe: Recipe, objective: nn.Module) -> EMAModel:
     """The average that is validated and kept: beside pictures of its own it starts as what it is, a good model."""
-    own = recipe.self_teaching
-    if not own.pictures:
+    if not recipe.self_teaching.pictures:
         return averaged(objective, recipe.optim.ema)
+    return averaged(objective, decay_in(recipe, recipe.steps), steady=True)
+
+
+def decay_in(recipe: Recipe, steps: float) -> float:
+    """The decay a step of that average in a run of so many, of which a twentieth is its interval if nobody says."""
     each = recipe.images_per_step
-    over = own.average_over or max(recipe.steps * each // 20, each)
-    return averaged(objective, decay_of(recipe.optim.ema, over, each), steady=True)
+    over = recipe.self_teaching.average_over or max(int(steps) * each // 20, each)
+    return decay_of(recipe.optim.ema, over, each)
 
 
 def self_taught(

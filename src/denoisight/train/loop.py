@@ -37,12 +37,12 @@ def fit(
     lr: Callable[[int], float],
     clip: float = 1.0,
     accumulate: int = 1,
-    after: Callable[[], None] = lambda: None,
+    after: Callable[[int], None] = lambda step: None,
     check_every: int = 20,
 ) -> Iterator[Record]:
     """Train until the batches end, yielding a record after each optimiser step; step `start` is done already.
 
-    `lr(step)` is asked before each step. `after()` runs after each, for averaging. The losses are looked at
+    `lr(step)` is asked before each step. `after(step)` runs after each, for averaging. The losses are looked at
     together every `check_every` steps, so that the device is not waited for in between; one that is not
     finite raises `DenoisightError` with its step and items.
     """
@@ -69,7 +69,7 @@ def fit(
         if (micro + 1) % accumulate:
             continue
         step += 1
-        after()
+        after(step)
         if step % check_every == 0:
             _look(unseen)
         yield Record(step, losses, norm, optimizer.param_groups[0]["lr"], images)

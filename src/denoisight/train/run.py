@@ -33,9 +33,13 @@ log = logging.getLogger(__name__)
 class Interrupted(DenoisightError):
     """The run was asked to stop, and did so after saving; it ends as shells expect of the signal."""
 
-    def __init__(self, number: int, step: int, folder: Path) -> None:
-        self.exit_code = 128 + number
-        super().__init__(f"Stopped at step {step} with everything saved; go on with: --resume -o {folder}")
+    def __init__(self, number: int, step: int, remedy: str) -> None:
+        self.exit_code, self.number, self.step = 128 + number, number, step
+        super().__init__(f"Stopped at step {step} with everything saved; {remedy}")
+
+    def told(self, remedy: str) -> Interrupted:
+        """The same to those who go on otherwise."""
+        return Interrupted(self.number, self.step, remedy)
 
 
 @dataclass
@@ -57,6 +61,8 @@ class Run:
     on_log: Callable[[dict[str, Any]], None] = lambda record: None
     both: bool = False
     """Score the raw weights beside the averaged ones."""
+    decay: Callable[[float], float] | None = None
+    """The average's decay a step in a run of so many steps; None leaves it as it is."""
     state: dict[str, Any] = field(default_factory=lambda: {"step": 0, "elapsed": 0.0, "validated": 0, "best": None})
 
     @property
@@ -75,6 +81,12 @@ class Run:
         """The share of the run that is done, by steps or by time, whichever is further."""
         by_time = self._elapsed / self.max_time if self.max_time else 0.0
         return max(step / self.steps, by_time)
+
+    def average(self, average: EMAModel, module: nn.Module, step: int) -> None:
+        """Move the average, where time ends the run at a rate for as many steps as it will take at this pace."""
+        if self.decay and self.max_time:
+            average.decay = average.min_decay = self.decay(step / self.progress(step))
+        average.step(trained(module))
 
     def train(
         self,
@@ -115,7 +127,7 @@ class Run:
             lr=warmup_cosine(self.lr, self.warmup, self.progress),
             clip=self.clip,
             accumulate=self.accumulate,
-            after=lambda: average.step(trained(module)),
+            after=lambda step: self.average(average, module, step),
             check_every=self.log_every,
         )
         # Closed whatever happens: its reading processes heed no signal, so one left behind would keep a process that
@@ -138,7 +150,7 @@ class Run:
                     elif due:
                         self.state["validated"] += 1
                     if stop and not over:
-                        raise Interrupted(stop, record.step, self.folder)
+                        raise Interrupted(stop, record.step, f"go on with: --resume -o {self.folder}")
                     if over:
                         break
             except NotFinite as error:

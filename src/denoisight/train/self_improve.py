@@ -85,8 +85,8 @@ class SelfTaught(nn.Module):
     """An objective whose pictures without truths get them from a teacher, anew whenever they come.
 
     L = (n_r L_real + w n_c L_created) / (n_r + w n_c): means over each kind's own valid pixels, weighed by numbers of
-    pictures, so that a created picture of which little is known lends its weight to no other. What both kinds are made
-    from is computed in one pass.
+    pictures, so that a created picture of which little is known lends its weight to no other; w L_created where there
+    are no real ones in the batch. What both kinds are made from is computed in one pass.
     """
 
     def __init__(self, objective: nn.Module, teacher: Teacher, how: SelfTeaching = SelfTeaching()) -> None:
@@ -116,10 +116,11 @@ class SelfTaught(nn.Module):
             readings = self.teacher(own, objective.features, seed, step)
         told = answered(seen, readings, self.how.confidence)
         created = objective.losses(told, with_gaps(theirs, self.how.dropout, own.keys, seed, step), seed, step)
+        weight = self.how.weight_at(step)
         if not real:
-            return created
-        weight = self.how.weight_at(step) * len(asked)
-        return _mean(objective.losses(real, ours, seed, step), created, len(known), weight)
+            # Other processes, or other parts of the same step, may have the labelled ones.
+            return {**created, "loss": weight * created["loss"], "created": created["loss"].detach()}
+        return _mean(objective.losses(real, ours, seed, step), created, len(known), weight * len(asked))
 
     def _varied(self, batch: Batch, seed: int, step: int) -> Batch | None:
         """The batch as the learner sees it, or None where that is as it is."""

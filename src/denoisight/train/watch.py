@@ -94,7 +94,7 @@ def _apart(told: Sequence[Mapping[str, Any]]) -> list[Signature]:
             found.append(
                 Signature(
                     f"The averaged weights stay behind the raw ones in {task} by {gap[-1]:.0%}.",
-                    "Let the average move faster: a lower --optim.ema, or a larger --self-teaching.average-over.",
+                    "Let the average move faster: a lower --optim.ema, or a smaller --self-teaching.average-over.",
                 )
             )
         elif gap[-1] < -APART:
@@ -156,11 +156,12 @@ def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
     """What the last round's pictures say of themselves, and beside the first's where the intervals are apart.
 
     looks: of each round "kid", the distance to real pictures, "precision", the share of created ones that lie among
-    them, and "agreement" of a judge with the labels by task, each as (value, low, high).
+    them, and "agreement" of a judge with the labels by task, each as (value, low, high); in the end there may be one
+    of the labels alone, as they are seen after the last round.
     """
     first, last = looks[0], looks[-1]
     found = []
-    share, _, most = last.get("precision", (None, None, None))
+    share, _, most = next((look["precision"] for look in reversed(looks) if "precision" in look), (None, None, None))
     if most is not None and most < STRANGE:
         found.append(
             Signature(
@@ -170,10 +171,11 @@ def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
         )
     if len(looks) < 2:
         return found
-    if _beyond(first["kid"], last["kid"], 1):
+    made = [look["kid"] for look in looks if "kid" in look]
+    if _beyond(made[0], made[-1], 1):
         found.append(
             Signature(
-                f"Created pictures went away from real ones (KID from {first['kid'][0]:.2g} to {last['kid'][0]:.2g}).",
+                f"Created pictures went away from real ones (KID from {made[0][0]:.2g} to {made[-1][0]:.2g}).",
                 "Lower --noise-level or the number of --rounds, or let the network learn the pictures with "
                 "--adapt-time.",
             )

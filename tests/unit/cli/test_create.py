@@ -1,12 +1,14 @@
 """`denoisight create` as a user meets it."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from denoisight.annotations import Labels
 from denoisight.cli import main
+from denoisight.data.export import export
 from denoisight.data.files import write_annotation
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data
@@ -49,7 +51,16 @@ def test_captions_from_flags_and_a_file(run, tmp_path):
     assert len(list((tmp_path / "out" / "rgb").glob("*.png"))) == 6
 
 
-@pytest.mark.parametrize("words", [("--min-confidence", "0.5"), ("--num-shards", "2", "--shard", "0"), ("--exact",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--min-confidence", "0.5"),
+        ("--max-saturated", "1"),
+        ("--keep-empty",),
+        ("--num-shards", "2", "--shard", "0"),
+        ("--exact",),
+    ],
+)
 def test_what_is_about_labels_needs_labels(run, tmp_path, words):
     told = run("--prompt", "a red box", *words, code=2)
     assert "is about labelled pictures; name --task" in told and not (tmp_path / "out").exists()
@@ -77,6 +88,9 @@ def test_a_caption_says_what_to_avoid(run, tmp_path):
         ([], 2, "--prompt"),
         (["--data", "scenes:2", "--prompt", "a red box"], 2, "both words and data"),
         (["--prompt", "a red box", "--noise-level", "0.5"], 2, "name one with --data"),
+        (["--data", "scenes:2", "--num", "3"], 2, "give --per-image"),
+        (["--prompt", "a red box", "--per-image", "3", "--task", "depth"], 2, "give --num"),
+        (["--prompt", "make it snow", "--image", "a.png", "--task", "depth"], 2, "leave --task out"),
         (["--data", "scenes:2", "--noise-level", "1.5"], 2, "1.5"),
         (["--data", "scenes:2", "--noise-level", "much"], 2, "'much'"),
         (["--data", "scenes:2", "--task", "albedo"], 2, "albedo"),
@@ -158,7 +172,27 @@ def test_fresh_noise_is_told_of(run, tmp_path):
 
 def test_pairs_may_be_a_folder(run, tmp_path):
     run(*VARY, "--format", "folder")
-    assert len(captions(tmp_path / "out")) == 4 and open_data(tmp_path / "out", "all").name == "folder"
+    created = open_data(tmp_path / "out", "all")
+    assert len(captions(tmp_path / "out")) == 4 and created.name == "folder"
+    export(created, tmp_path / "shards", "shards")
+    told = provenance(tmp_path / "shards")
+    assert {pair["source"] for pair in told.values()} == set(open_data("scenes:2").keys)
+    assert {pair["verdict"] for pair in told.values()} == {"keep"} and all("seed" in pair for pair in told.values())
+    info = json.loads((tmp_path / "shards" / "dataset_info.json").read_text())
+    assert info["source"]["origin"]["variation"]["per_image"] == 2
+
+
+def test_filters_may_be_loosened(run, tmp_path):
+    run(*VARY, "--min-contrast", "1", code=3)
+    shutil.rmtree(tmp_path / "out")
+    run(*VARY, "--min-contrast", "0")
+    assert len(provenance(tmp_path / "out")) == 4
+
+
+def test_images_without_labels_are_for_one_process(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "2 processes were started" in run("--prompt", "a red box", code=2)
 
 
 def test_images_from_captions_are_labelled_when_asked(run, tmp_path):
@@ -184,7 +218,7 @@ def test_pictures_without_captions_say_so(run, tmp_path):
             tmp_path / "photos" / "label", f"{i}", Labels(torch.arange(256).reshape(16, 16) // 128, ("sky", "road"))
         )
     words = ["--data", tmp_path / "photos", "--split", "all", "--task", "depth"]
-    assert "has no caption by 'text'; give --captions labels" in run(*words, code=3)
+    assert "has no caption by 'text', nor have the next ones; give --captions labels" in run(*words, code=3)
     run(*words, "--captions", "labels")
     told = provenance(tmp_path / "out")
     assert {pair["text"] for pair in told.values()} == {"a photo of class 0 and class 1"}

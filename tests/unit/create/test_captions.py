@@ -80,6 +80,12 @@ def test_captions_are_told_from_others_by_what_they_say(tmp_path):
     (tmp_path / "d" / "c.csv").write_text(" a , a blue ball\n\n")
     assert told_of(caption_source(tmp_path / "d" / "c.csv")) == told[1]
     assert [told_of(caption_source(each)) for each in ("text", "labels", first)] == ["text", "labels", "first"]
+
+    class Captioner:
+        def __call__(self, of):
+            return "a dome"
+
+    assert told_of(Captioner()) == "Captioner"
     for nameless in (lambda of: "a dome", partial(first)):
         with pytest.raises(UsageError, match="without a name"):
             told_of(nameless)

@@ -67,6 +67,15 @@ def test_a_pair_with_too_few_sure_pixels_is_dropped():
     assert verdict(depth(sure(0.25))).verdict.kind == "keep"
 
 
+def test_disagreement_is_told_from_doubt():
+    apart = {**depth(), "normals": Label(Normals.of(torch.ones(3, *SIZE)), sure(0.5), sure(0.5))}
+    assert verdict(apart, min_confidence=0.5).verdict == Verdict("mask", "disagreement in normals")
+    assert verdict(apart, min_confidence=0.5, min_valid=0.6).verdict == Verdict("drop", "disagreement in normals")
+    unsure = {"depth": Label(Depth.of(torch.ones(SIZE)), sure(0.5), torch.ones(SIZE)), "normals": apart["normals"]}
+    told = verdict(unsure, min_confidence=0.5).verdict.reason
+    assert told == "low confidence in depth; disagreement in normals"
+
+
 def test_what_cannot_be_doubted_is_not():
     assert verdict(depth(None), min_confidence=0.9).verdict.kind == "keep"
 

@@ -361,8 +361,8 @@ def test_slices_cover_all_sources_once():
         slices.share(2, 2)
 
 
-def killed_at(maker, folder, event):
-    """Make shards in a process that kills itself at so many openings, movings and removals of files in the folder;
+def killed_at(maker, folder, event, make=make_locally):
+    """Make pairs in a process that kills itself at so many openings, movings and removals of files in the folder;
     returns whether it came so far."""
     child = os.fork()
     if child == 0:
@@ -376,7 +376,7 @@ def killed_at(maker, folder, event):
 
         sys.addaudithook(count)
         try:
-            make_locally(maker, folder, PER_SHARD)
+            make(maker, folder, PER_SHARD)
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -387,6 +387,21 @@ def test_a_kill_loses_nothing(whole, maker, tmp_path, event):
     assert killed_at(maker, tmp_path / "out", event)
     make_locally(maker, tmp_path / "out", PER_SHARD)
     assert content(tmp_path / "out") == content(whole)
+
+
+@pytest.mark.parametrize("event", [1, 9, 30, 61])
+def test_a_kill_loses_nothing_of_a_folder(maker, tmp_path, event):
+    """Nor do more kills of those who go on."""
+    pairs_folder(maker, tmp_path / "whole", PER_SHARD)
+    assert killed_at(maker, tmp_path / "out", event, pairs_folder)
+    for later in (7, 19, 37):
+        killed_at(maker, tmp_path / "out", event + later, pairs_folder)
+    pairs_folder(maker, tmp_path / "out", PER_SHARD)
+    whole, out = (content(tmp_path / name) for name in ("whole", "out"))
+    for name in ("metadata.jsonl", "dropped.jsonl"):
+        lines = [sorted(folder.pop(name, b"").splitlines()) for folder in (whole, out)]
+        assert lines[0] == lines[1], "no pair is lost or doubled"
+    assert whole == out
 
 
 def test_a_damaged_line_of_anothers_shard_stops_nobody(whole, maker, tmp_path, caplog):

@@ -239,6 +239,12 @@ def test_where_created_pairs_are_from_goes_along(tmp_path, format, monkeypatch):
     assert info["source"]["origin"]["exported_from"] == "pictures"
 
 
+def test_columns_of_others_are_no_provenance(tmp_path):
+    write_pairs([picture("a")], tmp_path / "own", columns={"a": {"camera": "left"}})
+    export(open_data(tmp_path / "own", "all"), tmp_path / "out", "coco")
+    assert "provenance" not in loaded(tmp_path / "out")["images"][0]
+
+
 @pytest.mark.parametrize("format", ["coco", "folder", "shards"])
 def test_no_two_samples_are_held_at_once(tmp_path, format):
     alive = weakref.WeakSet()

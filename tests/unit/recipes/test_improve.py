@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from denoisight.cli.report import report as report_command
+from denoisight.create.captions import said
 from denoisight.create.filters import Filters
 from denoisight.create.variation import Variation
 from denoisight.data.images import write_image
@@ -27,8 +29,8 @@ from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_i
 from denoisight.recipes.improve_stages import Stages, counted
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
-from denoisight.recipes.self_teaching import average_of, beside, self_taught
-from denoisight.train.run import Run
+from denoisight.recipes.self_teaching import average_of, beside, decay_in, self_taught
+from denoisight.train.run import Interrupted, Run
 from denoisight.train.validate import CHOOSE_BY
 
 TINY = {"steps": 3, "batch": 4, "res": 32, "validations": 1, "validation_images": 2, "workers": 0, "threads": 1}
@@ -287,6 +289,47 @@ def test_a_folder_that_holds_something_else_is_left_alone(creator: Path, tmp_pat
     assert (tmp_path / "mine.txt").exists()
 
 
+def test_nothing_else_is_overwritten(creator: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds other things"):
+        improve(plan(creator), tmp_path, overwrite=True, quiet=True)
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_the_model_that_it_begins_with_is_not_overwritten(improved: Path) -> None:
+    with pytest.raises(UsageError, match="would be removed"):
+        improve(plan(improved / "model"), improved, overwrite=True, quiet=True)
+    assert load(improved, "cpu").reads
+
+
+def test_captions_may_be_of_labels_that_are_not_learnt(improved: Path) -> None:
+    told = replace(plan(improved, tasks=("normals",)), captions="labels")
+    maker = told.maker(load(improved, "cpu"))
+    assert said(maker.captions, maker.source[0]).text
+
+
+def test_a_judge_looks_at_labels_again_in_the_end(creator: Path, improved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    improve(replace(plan(creator), judge=str(improved)), out, quiet=True)
+    stages = {line["stage"]: line for line in map(json.loads, (out / "stages.jsonl").read_text().splitlines())}
+    before, after = stages["judged-1"], stages["judged-after"]
+    assert set(before["agreement"]) == set(after["agreement"]) == set(TASKS) and "kid" not in after
+    assert before["agreement"] != after["agreement"] and before["network_passes"] and after["network_passes"]
+    assert "judged-after" in (out / PAGE).read_text()
+
+
+def test_a_stage_that_was_stopped_says_how_to_go_on(
+    creator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise Interrupted(15, 3, "go on with: --resume -o stage")
+
+    monkeypatch.setattr("denoisight.recipes.improve_stages.train", stopped)
+    with pytest.raises(Interrupted, match="at step 3 with everything saved; go on with the same command") as told:
+        improve(plan(creator), tmp_path / "run", quiet=True)
+    assert told.value.exit_code == 143
+
+
 def test_rounds_are_at_least_one(creator: Path) -> None:
     with pytest.raises(UsageError, match="0 rounds"):
         replace(plan(creator), rounds=0)
@@ -318,6 +361,20 @@ def test_the_average_moves_as_fast_whoever_labels_the_pictures(labels: str) -> N
     own = {**TINY, "steps": 100, "self_teaching": {"pictures": "scenes:2", "labels": labels}}
     average = average_of(override(self_improve(TASKS, "scenes:4"), own), torch.nn.Linear(1, 1))
     assert average.get_decay(average.optimization_step + 1) == pytest.approx(0.5 ** (1 / 5)), "half over a twentieth"
+
+
+def test_where_time_ends_a_run_the_average_moves_as_fast_as_in_one_of_so_many_steps(tmp_path: Path) -> None:
+    own = {"steps": 10_000, "self_teaching": {"pictures": "scenes:2"}}
+    recipe, module = override(self_improve(TASKS, "scenes:4"), own), torch.nn.Linear(1, 1)
+    run, average = Run(tmp_path, 10_000, 0, 1e-3, 0, max_time=60.0), average_of(recipe, module)
+    run.decay = partial(decay_in, recipe)
+    run._elapsed = 15.0
+    run.average(average, module, 25)  # a quarter of the time: 100 steps in all
+    assert average.get_decay(average.optimization_step) == pytest.approx(0.5 ** (1 / 5), rel=1e-3)
+    run.max_time = None
+    average = average_of(recipe, module)
+    run.average(average, module, 25)
+    assert average.get_decay(average.optimization_step) == pytest.approx(0.5 ** (1 / 500))
 
 
 def test_words_have_no_answer_on_pictures_without_truths() -> None:
@@ -401,7 +458,7 @@ def test_adapting_ends_with_the_time_that_there_is(creator: Path, tmp_path: Path
 
 
 def test_what_is_created_in_too_little_time_is_what_there_is(creator: Path, tmp_path: Path) -> None:
-    """The time ends creation after the first of two shards."""
+    """The time ends creation after one of two shards, not always the first."""
     told = plan(creator)
     told = replace(told, warm_up=override(told.warm_up, {"data": "scenes:20"}), captions="none")
     warm = Stages(tmp_path, None, quiet=True).train("warm-up", told.warm_up, 1.0)

@@ -99,6 +99,14 @@ def test_a_labelled_batch_is_taught_as_without_a_teacher(batch: Batch) -> None:
     assert all(torch.equal(plain[name], taught[name]) for name in plain)
 
 
+def test_created_pictures_count_by_their_weight_where_a_batch_has_no_others(batch: Batch) -> None:
+    """Their labelled neighbours may be in another part of the step, or with another process."""
+    alone = batch.take([3, 4])
+    whole, half = (self_taught(SelfTeaching(weight=weight))[0](alone, seed=0, step=0) for weight in (1.0, 0.5))
+    assert half["loss"].item() == pytest.approx(0.5 * whole["loss"].item()) and half["created"] == whole["created"]
+    assert self_taught(SelfTeaching(ramp=10))[0](alone, seed=0, step=0)["loss"] == 0
+
+
 @pytest.mark.parametrize("weight", [0.5, 1.0])
 def test_the_loss_is_the_mean_over_pictures_of_both_kinds(batch: Batch, weight: float) -> None:
     objective, made = self_taught(SelfTeaching(weight=weight))

@@ -33,7 +33,10 @@ def test_a_higher_miou_is_better_and_a_higher_angle_is_not() -> None:
     assert "semantic by 25.0% rose" in text and "normals by 10.0% fell" in text and "--weights" in text
 
 
-@pytest.mark.parametrize(("raw", "words"), [(15.0, "stay behind"), (25.0, "fell behind"), (20.5, "")])
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [(15.0, "stay behind"), (15.0, "a smaller --self-teaching.average-over"), (25.0, "fell behind"), (20.5, "")],
+)
 def test_weights_that_drift_apart_are_told(raw: float, words: str) -> None:
     start = {"val/normals/mean": 20.2}
     text = said(start, {"val/normals/mean": 20.0, "raw/normals/mean": raw})
@@ -72,6 +75,7 @@ def test_pictures_that_go_astray_are_told_where_intervals_are_apart(last: dict, 
     found = going_astray([first, last])
     assert len(found) == len(said) and all(word in sign.seen for word, sign in zip(said, found, strict=True))
     assert going_astray([first]) == []
+    assert going_astray([first, {"agreement": last["agreement"]}]) == [sign for sign in found if "judge" in sign.seen]
     assert going_astray([first, {**last, "agreement": {}}]) == [sign for sign in found if "judge" not in sign.seen]
 
 
