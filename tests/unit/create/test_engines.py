@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from denoisight.cli import main
 from denoisight.create.engines import gpu_share, make_locally, make_on_ray
 from denoisight.create.pairs import Maker
 from denoisight.create.shards import Slices
@@ -78,6 +79,17 @@ def test_two_workers_write_the_same_bytes_as_one_process(cluster, order, slices,
     lines = make_on_ray(opening(order), tmp_path / "out", slices, 2)
     assert {line.name for line in lines} == {f"created-00000{i}.tar" for i in range(4)}
     assert content(tmp_path / "out") == content(whole)
+
+
+@pytest.mark.long
+def test_the_command_lets_a_cluster_write_them(cluster, order, whole, tmp_path):
+    words = ["--model", order.model, "--device", "cpu", "--data", order.data, "--captions", "none", "--per-image", "2"]
+    words += ["--steps", "1", "--task", ",".join(order.tasks), "--shard-size", str(PER_SHARD)]
+    with pytest.raises(SystemExit) as left:
+        main(["create", *words, "--engine", "ray", "--workers", "2", "-o", str(tmp_path / "out")])
+    assert not left.value.code
+    made = content(tmp_path / "out")
+    assert made.pop("sheet.png") and made == content(whole)
 
 
 @pytest.mark.long
