@@ -120,14 +120,14 @@ def create(
         Pixels less sure than this, 0 to 1, become invalid. Labels of which nothing tells how sure they are stay as they
         are, which is said.
     min_valid
-        Pairs are dropped with a smaller share of valid pixels in any label; here and below 0 switches it off.
+        Drop pairs with a smaller share of valid pixels in any label (0: none).
     min_distance
-        ... and where they differ less from their source, or from each other: root mean square of colours in [0, 1],
-        shrunk to 16x16.
+        Drop images that differ less from their source, or from each other: root mean square of colours in [0, 1],
+        shrunk to 16x16 (0: none).
     min_contrast
-        ... with a smaller standard deviation of colours, in [0, 1].
+        Drop images with a smaller standard deviation of colours, in [0, 1] (0: none).
     max_saturated
-        ... with a larger share of black or white pixels, beyond that of the source; 1 switches it off.
+        Drop images with a larger share of black or white pixels, beyond that of the source (1: none).
     keep_empty
         Keep pairs of which a label marks nothing.
     balance
@@ -194,7 +194,10 @@ def create(
 
     from ..create.filters import Filters
 
-    filters = Filters(min_confidence, min_valid, min_distance, min_contrast, max_saturated, keep_empty, balance)
+    filters = Filters(
+        min_confidence=min_confidence, min_valid=min_valid, min_distance=min_distance, min_contrast=min_contrast,
+        max_saturated=max_saturated, empty=keep_empty, balance=balance,
+    )  # fmt: skip
     labelling = {
         "route": route, "ensemble": ensemble > 1, "consistency": consistency, "exact": exact, "mirror": mirror,
         "shard": shard is not None, "engine": engine != "local", "noise": noise != "gaussian",

@@ -38,8 +38,9 @@ def improve(
     """Let a model create pictures like yours, label them, and learn from them: warm-up, creation, self-improvement.
 
     The same command goes on where it was stopped. The best averaged weights by validation lie in OUT/model, a page on
-    how they came about in OUT/improve.html. --optim.ema is how much of itself the average keeps that answers for created
-    pictures, over --self-teaching.average-over of them (default: a twentieth of the run).
+    how they came about in OUT/improve.html. --optim.ema is how much of itself the average keeps that answers for
+    created pictures, while so many pictures are learnt from as --self-teaching.average-over says (default: a twentieth
+    of the run's).
 
     Parameters
     ----------
@@ -73,7 +74,8 @@ def improve(
         readout: heads on a network that stays as it is; denoise: all of the network learns to perceive, and goes on
         learning to create.
     judge
-        A model that learnt elsewhere, to say in each round how far it agrees with the created labels.
+        A model that learnt elsewhere, to say in each round, and once more in the end, how far it agrees with the
+        created labels.
     overwrite
         Replace what stands in --out.
     """

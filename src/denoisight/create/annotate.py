@@ -96,16 +96,17 @@ def annotate(
     """
     chosen = routes(model, how)
     model.parts.modules().eval()
-    answers: dict[str, list[list[Reading]]] = {name: [[] for _ in queries] for name in chosen}
+    answers: dict[str, list[list[Label]]] = {name: [[] for _ in queries] for name in chosen}
     if by_features := [name for name, ways in chosen.items() if "readout" in ways]:
         for name, readings in _read(model, queries, by_features, batch, how.mirror).items():
-            for place, reading in zip(answers[name], readings, strict=True):
-                place.append(reading)
+            for place, (annotation, unsure) in zip(answers[name], readings, strict=True):
+                place.append(Label(annotation, _sure(unsure)))
     for name in [name for name, ways in chosen.items() if "denoise" in ways]:
         members = how.ensemble if can_agree(model.task(name)[0]) else 1
         options = Options(how.steps, members, route="denoise", seed=seed, batch=batch)
         for place, made in zip(answers[name], model.stream(queries, name, options), strict=True):
-            place.append(Reading(made.annotation, made.uncertainty))
+            spread = _sure(made.uncertainty)  # of its members, if there are several
+            place.append(Label(made.annotation, spread, spread))
     found = [{name: _label(answers[name][i]) for name in chosen} for i in range(len(queries))]
     return [{**labels, **_doubted(labels)} for labels in found] if how.consistency else found
 
@@ -150,13 +151,23 @@ def _fitted(reading: Reading, size: tuple[int, int]) -> Reading:
     return Reading(reading.annotation.resize(*size), unsure)
 
 
-def _label(readings: Sequence[Reading]) -> Label:
+def _sure(uncertainty: Tensor | None) -> Tensor | None:
+    return None if uncertainty is None else 1 - uncertainty.clamp(0, 1)
+
+
+def _label(answers: Sequence[Label]) -> Label:
     """One of several answers, no surer than any of them is, nor than they agree."""
-    merged = agree(stack([reading.annotation for reading in readings])) if len(readings) > 1 else readings[0]
-    known = [each.uncertainty.clamp(0, 1) for each in (merged, *readings) if each.uncertainty is not None]
-    apart = None if len(readings) == 1 or merged.uncertainty is None else merged.uncertainty.clamp(0, 1)
-    sure = 1 - torch.stack(known).amax(0) if known else None
-    return Label(merged.annotation, sure, None if apart is None else 1 - apart)
+    if len(answers) == 1:
+        return answers[0]
+    merged, unsure = agree(stack([answer.annotation for answer in answers]))
+    agreement = _least(_sure(unsure), *(answer.agreement for answer in answers))
+    return Label(merged, _least(agreement, *(answer.confidence for answer in answers)), agreement)
+
+
+def _least(*known: Tensor | None) -> Tensor | None:
+    """Pixel by pixel, of those that are known."""
+    found = [each for each in known if each is not None]
+    return torch.stack(found).amin(0) if found else None
 
 
 def _doubted(labels: Mapping[str, Label]) -> dict[str, Label]:
@@ -165,12 +176,8 @@ def _doubted(labels: Mapping[str, Label]) -> dict[str, Label]:
     if not isinstance(depth, Depth) or not isinstance(normals, Normals):
         return {}
     together = consistency(depth, normals)
-
-    def lower(known: Tensor | None) -> Tensor:
-        return together if known is None else torch.minimum(known, together)
-
     return {
-        name: Label(label.annotation, lower(label.confidence), lower(label.agreement))
+        name: Label(label.annotation, _least(together, label.confidence), _least(together, label.agreement))
         for name, label in labels.items()
         if name in COMPARED
     }

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,18 +110,16 @@ KNOWN: Mapping[str, Captions] = {"text": own_text, "labels": from_labels, "none"
 
 def told_of(captions: Captions) -> str:
     """What tells captions from others in the settings of what is made with them: a known name, a file's name and a hash
-    of what it says, the name of a function or of an object's class. Raises `UsageError` for a function without one."""
+    of what it says, the `__name__` of whatever is called. Raises `UsageError` where it has none."""
     if isinstance(captions, _FromFile):
         return f"{captions.path.name} ({captions.digest})"
     if known := [name for name, function in KNOWN.items() if function is captions]:
         return known[0]
-    # An object that is called is known by its class, but what a partial fixes no name tells.
-    kind = "" if isinstance(captions, partial) else type(captions).__name__
-    name = str(getattr(captions, "__name__", kind))
+    name = str(getattr(captions, "__name__", ""))
     if not name.isidentifier():
         raise UsageError(
             f"Captions came from {name or repr(captions)}, a function without a name to write down; define one with "
-            "def, and name it otherwise where it says otherwise."
+            "def, or give an object a __name__, and name it otherwise where it says otherwise."
         )
     return name
 

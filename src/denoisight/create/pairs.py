@@ -101,7 +101,7 @@ class Maker:
         told = {
             "model": self.model.name,
             "weights": self.model.weights_hash[:16],
-            "asked": _hash_of_config(self.model.parts.config),
+            "config": _hash_of_config(self.model.parts.config),
             "data": {"reader": self.source.name, "samples": len(self.source), "hash": _hash_of(self.source)},
             "captions": told_of(self.captions),
             "variation": asdict(self.variation),
@@ -267,7 +267,7 @@ LOOKED_AT = 16
 
 def _hash_of_config(config: ModelConfig) -> str:
     """Of how the model is asked where nobody says: its steps, where its walk ends, what its heads read."""
-    told = config.model_dump_json(exclude={"name", "provenance"})
+    told = config.model_dump_json(exclude={"name", "provenance"}, exclude_defaults=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

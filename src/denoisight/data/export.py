@@ -47,7 +47,8 @@ def export(
             count = _write_folder(reader, folder, source, exact)
         case "shards":
             count = _write_shards(reader, folder, {**source, "shard_size": shard_size}, shard_size, exact)
-    mend(folder)
+    if format != "folder":  # else `write_pairs` did
+        mend(folder)
     return count
 
 
@@ -58,7 +59,7 @@ def _source(reader: Reader) -> dict[str, Any]:
         keys.update(key.encode() + b"\n")
     told: dict[str, Any] = {"exported_from": reader.name, "samples": len(reader), "keys": keys.hexdigest()[:16]}
     told["truths"] = list(reader.truths)
-    if (root := _created_in(reader)) and (root / "dataset_info.json").is_file():
+    if (root := _root_of(reader)) and (root / "dataset_info.json").is_file():
         told["origin"] = read_json(root / "dataset_info.json").get("source", {})
     return told
 
@@ -113,8 +114,8 @@ def _write_shard(reader: Reader, archive: Path, places: range, settings: str, ex
     return write_shard(archive, pairs(), line)
 
 
-def _created_in(reader: Reader) -> Path | None:
-    """The folder of created pairs, in shards or not, that a reader reads; None where it reads none."""
+def _root_of(reader: Reader) -> Path | None:
+    """The folder of shards, or of pictures with a list of them, that a reader reads; None where it reads none."""
     image = reader.items[0].image if isinstance(reader, FolderReader) and reader.items else None
     if isinstance(image, Member):
         return image.archive.parent
@@ -126,15 +127,17 @@ def _provenance(reader: Reader, i: int) -> dict[str, Any]:
     item = reader.items[i] if isinstance(reader, FolderReader) else None
     if item and isinstance(item.image, Member):
         return _told(item.image.archive)[item.key]
-    return _columns(root).get(item.key, {}) if item and (root := _created_in(reader)) else {}
+    return _columns(root).get(item.key, {}) if item and (root := _root_of(reader)) else {}
 
 
 @lru_cache(maxsize=1)
 def _columns(folder: Path) -> dict[str, dict[str, Any]]:
-    """Of the pairs in a folder that `create` has judged."""
-    rows = [row for row in read_metadata(folder / METADATA)[0] if "verdict" in row]
-    kept = ({name: value for name, value in row.items() if not name.endswith("file_name")} for row in rows)
-    return {str(row["key"]): row for row in kept if "key" in row}
+    """Of the pairs in a folder that `create` has judged; where their files lie there is nobody else's business."""
+    rows = [row for row in read_metadata(folder / METADATA)[0] if "verdict" in row and "key" in row]
+    kept = {str(row["key"]): {n: v for n, v in row.items() if not n.endswith(("file_name", "_exact"))} for row in rows}
+    return {
+        key: {name: value for name, value in row.items() if name not in ("key", "text")} for key, row in kept.items()
+    }
 
 
 @lru_cache(maxsize=2)

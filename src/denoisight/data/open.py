@@ -165,6 +165,14 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def folder_of(spec: str) -> Path | None:
+    """Where the data `spec` lie; None for scenes."""
+    name, colon, rest = spec.partition(":")
+    if name == "scenes":
+        return None
+    return _folder(rest if colon and not Path(spec).is_dir() else spec)
+
+
 def _folder(name: str) -> Path:
     """The folder at this path, or of this name in the data folder."""
     base = os.environ.get("DENOISIGHT_DATA_DIR") or os.environ.get("BASE_DATA_DIR")

@@ -61,8 +61,9 @@ def write_pairs(
         if sample.key not in earlier:
             count += 1
             row = write_pair(folder, f"{count:06d}", sample, exact)
-            append_line(folder / METADATA, {**row, **(columns or {}).get(sample.key, {})})
-    mend(folder)
+            append_line(folder / METADATA, {**(columns or {}).get(sample.key, {}), **row})
+    if count > len(earlier):
+        mend(folder)
     return count
 
 

@@ -100,10 +100,12 @@ class SelfTeaching(Part):
     `pictures` are created ones or any others: a folder, shards, scenes[:N]; at most `count` of them (0: all). Samples
     of the data are at least the share `labelled` of every batch. The pictures' `labels` are what the run's average sees
     on them as it learns, or their own. The average keeps the share `optim.ema` of itself over `average_over` pictures
-    (0: a twentieth of the run's). `dropout` is the share of features that heads do not see of such pictures while they
-    learn, `colour` how far the pictures' colours change then and `hidden` the share of them that is blotted out; the
-    average sees all, and by features with `mirror` the mirror image as well. `alone` leaves the labelled data out of
-    the lessons, but for validation.
+    (0: a twentieth of the run's). Where it labels, a picture counts `weight` times as much as one of the data, from
+    nothing on over the first `ramp` pictures that are learnt from, and its pixels only where the average is as sure as
+    `confidence`. `dropout` is the share of features that heads do not see of such pictures while they learn, `colour`
+    how far the pictures' colours change then and `hidden` the share of them that is blotted out; the average sees all,
+    and by features with `mirror` the mirror image as well. `alone` leaves the labelled data out of the lessons, but for
+    validation.
     """
 
     pictures: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial as bind
 from typing import Any
@@ -23,7 +24,7 @@ from ..evaluate.creation import (
     observe,
     warnings,
 )
-from ..evaluate.creation_results import Agreement, CreationResult, Pair
+from ..evaluate.creation_results import Agreement, CreationResult, Pair, Scores
 from ..evaluate.features import Features, taps_of
 from ..evaluate.judges import JUDGES, judge_of
 from ..evaluate.own import own
@@ -130,9 +131,15 @@ def judge_images(
     return JudgedCreation(result, created, real, train, nearest, per_image, judge, options)
 
 
-def agreements(judge: Model, created: Reader, real: Reader, options: Options) -> list[Agreement]:
-    """What a judge makes of created labels, beside real ones, of every task that it can be asked for."""
-    return [answer for answer, _ in _agreements(judge, created, real, (), options, quiet=True)[0]]
+def agreement(judge: Model, created: Reader, options: Options) -> dict[str, Scores]:
+    """What a judge makes of created labels, of every task that it can be asked for."""
+    able = []
+    for task in (task for task in judge.tasks if task in JUDGES):
+        with suppress(DenoisightError):
+            _check(judge, created, created, task)
+            able.append(task)
+    made = _judged(judge, created, able, options, progress_bar("judging created images", quiet=True))
+    return {task: made[task].headline for task in able}
 
 
 def _networks(features: Model | Features | Sequence[Features]) -> tuple[Features, ...]:

@@ -19,7 +19,7 @@ from ..create.filters import Filters
 from ..create.pairs import Maker, check_captions
 from ..create.variation import Variation
 from ..data.augment import fit
-from ..data.open import open_data, subset
+from ..data.open import folder_of, open_data, subset
 from ..data.readers import Reader
 from ..errors import UsageError, shortlist
 from ..predict.load import load
@@ -27,7 +27,7 @@ from ..predict.model import Model, task_of
 from ..runtime import versions, whole_folder, world, write_json
 from ..tasks import make_tasks
 from ..train.objectives import ReadoutObjective
-from ..train.watch import Signature, cosines, going_astray, pulling_apart, signatures, validations
+from ..train.watch import Signature, cosines, forgetting, going_astray, pulling_apart, signatures, validations
 from .base import Recipe, override
 from .improve_looks import FEW, MOST, Looks
 from .improve_page import PAGE, PLAN, REPORT, write_improve_page
@@ -41,6 +41,10 @@ WARM_SHARE, CREATE_SHARE, ADAPT_SHARE = 0.35, 0.6, 0.3
 """Of what is left of the time: for the warm-up, for creating, and before both for the network's own adaptation."""
 
 
+AFTER = "judged-after"
+"""The stage in which a judge looks at what was learnt from the last pictures."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is done: a warm-up, then `rounds` of creating pictures with the best model so far and learning from them.
@@ -48,7 +52,7 @@ class Plan:
     `warm_up` and `improving` are whole recipes but for what the stages hand to each other. `adapt`, where it is given,
     comes first: the network learns to create pictures like those of the data, without any truth. With `max_time`
     seconds each stage gets a share of what is left; without, all takes as long as it takes. `judge` is a model that
-    learnt elsewhere and says in each round how far it agrees with the created labels.
+    learnt elsewhere and says in each round, and once more in the end, how far it agrees with the created labels.
     """
 
     warm_up: Recipe
@@ -80,12 +84,15 @@ class Plan:
         )
 
     def source(self, resolution: int = 64) -> Reader:
-        """The labelled pictures that are varied; captions of labels ask for all labels that there are."""
-        recipe = self.warm_up
+        """The labelled pictures that are varied; where captions are of labels, those of them with some classes."""
+        recipe, size = self.warm_up, (self.warm_up.res or resolution,) * 2
         truths = [task.truth for task in make_tasks(recipe.tasks, ("any",))]
-        asked = () if self.captions == "labels" else truths
-        reader = open_data(recipe.data, "train", asked, size=(recipe.res or resolution,) * 2)
-        return subset(reader, recipe.labels) if recipe.labels else reader
+        reader = open_data(recipe.data, "train", truths, size=size)
+        reader = subset(reader, recipe.labels) if recipe.labels else reader
+        if self.captions != "labels" or "semantic" in reader.truths:
+            return reader
+        named, known = open_data(recipe.data, "train", [*truths, "semantic"], size=size), set(reader.keys)
+        return subset(named, [place for place, key in enumerate(named.keys) if key in known])
 
     @property
     def annotating(self) -> Annotating:
@@ -138,7 +145,7 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
         changes: dict[str, object] = {"model": str(best), "self_teaching": {"pictures": str(pictures)}}
         trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left))
     if plan.judge:
-        stages.judge("judged-after", partial(looks.after, pictures, trained[-1], plan.annotating))
+        stages.judge(AFTER, partial(looks.after, pictures, trained[-1], plan.annotating))
     done = _finish(plan, out, trained, stages)
     _draw(out, device)
     return done
@@ -183,17 +190,20 @@ def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
             )
         return
     if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty; add --overwrite, or choose another folder.")
+        raise UsageError(OTHERS.format(out))
     write_json(path, plan.told())
 
 
 def _refuse_loss(out: Path, plan: Plan) -> None:
     """Raises `UsageError` where `out` is no improvement's folder, or holds what the plan begins with."""
     if any(out.iterdir()) and not (out / PLAN).is_file():
-        raise UsageError(f"{out} holds other things than an improvement; choose another folder.")
-    for needed in (plan.warm_up.model, plan.warm_up.data, plan.judge, plan.captions):
+        raise UsageError(OTHERS.format(out))
+    for needed in (plan.warm_up.model, folder_of(plan.warm_up.data), plan.judge, plan.captions):
         if needed and Path(needed).exists() and Path(needed).resolve().is_relative_to(out.resolve()):
             raise UsageError(f"{needed}, which is needed, lies in {out} and would be removed; choose another folder.")
+
+
+OTHERS = "{} holds other things than an improvement; choose another folder."
 
 
 def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> Improved:
@@ -204,8 +214,10 @@ def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> I
         shutil.copytree(chosen / "model", new, dirs_exist_ok=True)
     seen = [(folder.name, sign) for folder in trained[1:] for sign in signatures(best[folder.name])]
     seen += [(chosen.name, sign) for sign in pulling_apart(_angles(plan, chosen))]
-    if judged := [line for line in stages.done if "agreement" in line]:
+    if judged := [line for line in stages.done if "kid" in line]:
         seen += [(judged[-1]["stage"], sign) for sign in going_astray(judged)]
+        after = stages.lines.get(AFTER, {}).get("agreement", {})
+        seen += [(trained[-1].name, sign) for sign in forgetting(judged[-1]["agreement"], after)]
     for stage, sign in seen:
         log.warning("%s: %s", stage, sign)
     scores = {name: _best(rows) for name, rows in best.items()}

@@ -12,17 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..annotations import Sample
+from ..annotations import Annotation, Boxes, Sample
 from ..create.annotate import Annotating, annotate
 from ..data.open import open_data, subset
 from ..data.readers import Reader
 from ..data.view import View
 from ..errors import DenoisightError
-from ..evaluate.creation_results import Agreement, Scores
+from ..evaluate.creation_results import Scores
 from ..predict.load import load
 from ..predict.model import Model
 from ..predict.options import Options
-from .creation import agreements, judge_images
+from ..train.validate import CHOOSE_BY
+from .creation import agreement, judge_images
 from .improve_stages import counted
 
 log = logging.getLogger(__name__)
@@ -63,25 +64,26 @@ class Looks:
             return {"notes": [f"Not judged: {error}"]}
         (features,) = seen.result.features
         told = {name: _bounds(features.created, name) for name in ("kid", "precision")}
-        return {**told, "agreement": _agreed(seen.result.agreement), "notes": list(seen.result.notes)}
+        agreed = {each.task: _bounds(each.created, each.metric) for each in seen.result.agreement}
+        return {**told, "agreement": agreed, "notes": list(seen.result.notes)}
 
     def after(self, pictures: Path, folder: Path, how: Annotating, passes: Counter[str]) -> dict[str, Any]:
         """The judge's agreement, in the same form, with what a model that has learnt from the pictures says of them."""
         assert self.judge
         try:
             model = load(folder, self.device)
-            anew = Anew(_some(open_data(str(pictures), "all"), FEW), model, how)
+            anew = Anew(_some(open_data(str(pictures), "all"), min(self.most, FEW)), model, how)
             with counted(model.parts.backbone.unet, passes), counted(self.judge.parts.backbone.unet, passes):
-                found = agreements(self.judge, anew, _some(self.real, FEW), Options(batch=16))
+                found = agreement(self.judge, anew, Options(batch=16))
         except DenoisightError as error:
             log.warning("%s was not judged anew: %s", pictures.name, error)
             return {"notes": [f"Not judged anew: {error}"]}
-        return {"agreement": _agreed(found)}
+        return {"agreement": {task: _bounds(scores, CHOOSE_BY[task][0]) for task, scores in found.items()}}
 
 
 @dataclass(frozen=True)
 class Anew(View):
-    """The pictures of a reader with what a model says of them."""
+    """The pictures of a reader with what a model says of them, where the reader's labels are valid."""
 
     model: Model
     how: Annotating
@@ -91,17 +93,18 @@ class Anew(View):
         return self.whole.keys
 
     def __getitem__(self, i: int) -> Sample:
-        query = self.whole[i].query
-        (labels,) = annotate(self.model, [query], self.how)
-        return Sample(query, {self.model.task(task)[0].truth: label.annotation for task, label in labels.items()})
+        sample = self.whole[i]
+        (labels,) = annotate(self.model, [sample.query], self.how)
+        named = {self.model.task(task)[0].truth: label.annotation for task, label in labels.items()}
+        return Sample(sample.query, {name: _where_known(seen, sample.truths[name]) for name, seen in named.items()})
+
+
+def _where_known(annotation: Annotation, told: Annotation) -> Annotation:
+    return annotation if isinstance(told, Boxes) else annotation.without(~told.valid)  # type: ignore[attr-defined]
 
 
 def _some(reader: Reader, most: int) -> Reader:
     return subset(reader, min(len(reader), most))
-
-
-def _agreed(found: Sequence[Agreement]) -> dict[str, list[float | None]]:
-    return {each.task: _bounds(each.created, each.metric) for each in found}
 
 
 def _bounds(scores: Scores, name: str) -> list[float | None]:

@@ -157,9 +157,9 @@ def _stages(told: Told) -> Table:
     columns = ("stage", "wall time", "images", "network passes", "steps", "best step", "peak memory")
     note = (
         "Images: learnt from, repeats counted, or created. Network passes: of an image each, to learn, to validate, to "
-        "create and to label; what is remembered of an image takes none. Best step: that of the averaged weights' best "
-        "validation; 0 is what the stage started from. Peak memory: in this stage, or of the process up to then where "
-        "the system does not forget; on a GPU of its memory there."
+        "create, to label and to judge; what is remembered of an image takes none. Best step: that of the averaged "
+        "weights' best validation; 0 is what the stage started from. Peak memory: in this stage, or of the process up "
+        "to then where the system does not forget; on a GPU of its memory there."
     )
     return Table("Stages", columns, rows, note)
 

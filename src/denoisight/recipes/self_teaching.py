@@ -77,7 +77,7 @@ def average_of(recipe: Recipe, objective: nn.Module) -> EMAModel:
 def decay_in(recipe: Recipe, steps: float) -> float:
     """The decay a step of that average in a run of so many, of which a twentieth is its interval if nobody says."""
     each = recipe.images_per_step
-    over = recipe.self_teaching.average_over or max(int(steps) * each // 20, each)
+    over = recipe.self_teaching.average_over or max(round(steps) * each // 20, each)
     return decay_of(recipe.optim.ema, over, each)
 
 

@@ -27,6 +27,11 @@ def averaged(module: nn.Module, decay: float, *, steady: bool = False) -> EMAMod
     return EMAModel(trained(module), decay=decay, use_ema_warmup=True, power=3 / 4)
 
 
+def set_decay(average: EMAModel, decay: float) -> None:
+    """Of a steady average, from now on."""
+    average.decay = average.min_decay = decay
+
+
 def decay_of(rate: float, images: int, batch: int) -> float:
     """The decay a step of `batch` images of an average that keeps the share `rate` of itself over `images` of them.
 

@@ -7,10 +7,12 @@ import logging
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -24,10 +26,13 @@ from ..annotations import Batch
 from ..errors import DenoisightError
 from ..runtime import append_line, mend, write_text
 from .checkpoint import latest, load_checkpoint, prune, save_checkpoint
-from .ema import swapped_in, trained
+from .ema import set_decay, swapped_in, trained
 from .loop import NotFinite, Record, fit, warmup_cosine
 
 log = logging.getLogger(__name__)
+
+PACED = 21
+"""Steps whose middle duration is the pace: one of them may have waited for a validation."""
 
 
 class Interrupted(DenoisightError):
@@ -82,10 +87,16 @@ class Run:
         by_time = self._elapsed / self.max_time if self.max_time else 0.0
         return max(step / self.steps, by_time)
 
-    def average(self, average: EMAModel, module: nn.Module, step: int) -> None:
-        """Move the average, where time ends the run at a rate for as many steps as it will take at this pace."""
-        if self.decay and self.max_time:
-            average.decay = average.min_decay = self.decay(step / self.progress(step))
+    def expected(self, step: int) -> float:
+        """How many steps the run will take in all, at the pace of the last ones."""
+        if not self.max_time or not self._paces:
+            return self.steps
+        return min(self.steps, step + (self.max_time - self._elapsed) / max(median(self._paces), 1e-9))
+
+    def move_average(self, average: EMAModel, module: nn.Module, step: int) -> None:
+        """At a rate for as many steps as the run will take, where that matters."""
+        if self.decay:
+            set_decay(average, self.decay(self.expected(step)))
         average.step(trained(module))
 
     def train(
@@ -105,6 +116,7 @@ class Run:
         loss that is no number.
         """
         self._began, self._elapsed = time.monotonic(), self.state["elapsed"]
+        self._paces: deque[float] = deque(maxlen=PACED)
         module = accelerator.unwrap_model(objective)
         main = accelerator.is_main_process
         start = self.state["step"]
@@ -127,7 +139,7 @@ class Run:
             lr=warmup_cosine(self.lr, self.warmup, self.progress),
             clip=self.clip,
             accumulate=self.accumulate,
-            after=lambda step: self.average(average, module, step),
+            after=lambda step: self.move_average(average, module, step),
             check_every=self.log_every,
         )
         # Closed whatever happens: its reading processes heed no signal, so one left behind would keep a process that
@@ -166,6 +178,7 @@ class Run:
         if accelerator.num_processes > 1:
             seen = torch.tensor([elapsed, float(signal_number)], dtype=torch.float64, device=accelerator.device)
             elapsed, signal_number = accelerator.gather(seen).reshape(-1, 2).amax(0).tolist()
+        self._paces.append(elapsed - self._elapsed)
         self._elapsed = elapsed
         return int(signal_number)
 

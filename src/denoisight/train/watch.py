@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,12 +156,11 @@ def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
     """What the last round's pictures say of themselves, and beside the first's where the intervals are apart.
 
     looks: of each round "kid", the distance to real pictures, "precision", the share of created ones that lie among
-    them, and "agreement" of a judge with the labels by task, each as (value, low, high); in the end there may be one
-    of the labels alone, as they are seen after the last round.
+    them, and "agreement" of a judge with the labels by task, each as (value, low, high).
     """
     first, last = looks[0], looks[-1]
     found = []
-    share, _, most = next((look["precision"] for look in reversed(looks) if "precision" in look), (None, None, None))
+    share, _, most = last.get("precision", (None, None, None))
     if most is not None and most < STRANGE:
         found.append(
             Signature(
@@ -171,26 +170,41 @@ def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
         )
     if len(looks) < 2:
         return found
-    made = [look["kid"] for look in looks if "kid" in look]
-    if _beyond(made[0], made[-1], 1):
+    if _beyond(first["kid"], last["kid"], 1):
         found.append(
             Signature(
-                f"Created pictures went away from real ones (KID from {made[0][0]:.2g} to {made[-1][0]:.2g}).",
+                f"Created pictures went away from real ones (KID from {first['kid'][0]:.2g} to {last['kid'][0]:.2g}).",
                 "Lower --noise-level or the number of --rounds, or let the network learn the pictures with "
                 "--adapt-time.",
             )
         )
-    for task in (task for task in first["agreement"] if task in last["agreement"]):
-        before, after = first["agreement"][task], last["agreement"][task]
-        if _beyond(before, after, CHOOSE_BY[task][1]):
-            found.append(
-                Signature(
-                    f"The judge agrees less with the labels of created pictures in {task} (from {before[0]:.3g} to "
-                    f"{after[0]:.3g}).",
-                    "Raise --min-confidence, lower --noise-level, or warm up for longer.",
-                )
-            )
-    return found
+    return found + [
+        Signature(
+            f"The judge agrees less with the labels of created pictures in {task} ({change}).",
+            "Raise --min-confidence, lower --noise-level, or warm up for longer.",
+        )
+        for task, change in _less(first["agreement"], last["agreement"])
+    ]
+
+
+def forgetting(before: Mapping[str, Sequence[float | None]], after: Mapping[str, Any]) -> list[Signature]:
+    """Of a judge's agreement by task, (value, low, high), with the labels of created pictures, and with what is seen
+    in the same pictures once they have been learnt from."""
+    return [
+        Signature(
+            f"What is seen in created pictures after they were learnt from is further from what the judge sees, in "
+            f"{task} ({change}).",
+            "Raise --min-confidence, lower --self-teaching.weight, or warm up for longer.",
+        )
+        for task, change in _less(before, after)
+    ]
+
+
+def _less(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """In which tasks agreement surely fell, and by how much."""
+    for task in (task for task in before if task in after):
+        if _beyond(before[task], after[task], CHOOSE_BY[task][1]):
+            yield task, f"from {before[task][0]:.3g} to {after[task][0]:.3g}"
 
 
 def _beyond(before: Sequence[float | None], after: Sequence[float | None], worse: float) -> bool:

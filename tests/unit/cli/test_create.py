@@ -185,8 +185,10 @@ def test_pairs_may_be_a_folder(run, tmp_path):
 def test_filters_may_be_loosened(run, tmp_path):
     run(*VARY, "--min-contrast", "1", code=3)
     shutil.rmtree(tmp_path / "out")
-    run(*VARY, "--min-contrast", "0")
-    assert len(provenance(tmp_path / "out")) == 4
+    flags = {"min_confidence": 0.0, "min_valid": 0.1, "min_distance": 0.01, "min_contrast": 0.0, "max_saturated": 0.9}
+    run(*VARY, *(word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)))
+    told = json.loads((tmp_path / "out" / "dataset_info.json").read_text())["source"]["filters"]
+    assert told == {**flags, "empty": False, "balance": 0.0} and len(provenance(tmp_path / "out")) == 4
 
 
 def test_images_without_labels_are_for_one_process(run, monkeypatch, tmp_path):

@@ -85,8 +85,10 @@ def test_captions_are_told_from_others_by_what_they_say(tmp_path):
         def __call__(self, of):
             return "a dome"
 
-    assert told_of(Captioner()) == "Captioner"
-    for nameless in (lambda of: "a dome", partial(first)):
+    named = Captioner()
+    named.__name__ = "domes"
+    assert told_of(named) == "domes"
+    for nameless in (lambda of: "a dome", partial(first), Captioner()):
         with pytest.raises(UsageError, match="without a name"):
             told_of(nameless)
 

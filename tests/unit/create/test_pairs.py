@@ -230,7 +230,7 @@ def test_settings_tell_all_that_the_bytes_hang_on(creates):
         maker(creates, eta=0.5), maker(Model(creates.parts.with_config(steps=9))),
     ):  # fmt: skip
         assert other.settings != base
-    assert maker(Model(creates.parts.with_config(provenance={"step": 1}))).settings["asked"] == base["asked"]
+    assert maker(Model(creates.parts.with_config(provenance={"step": 1}))).settings["config"] == base["config"]
 
 
 @pytest.mark.parametrize(

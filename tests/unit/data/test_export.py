@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,26 @@ def test_where_created_pairs_are_from_goes_along(tmp_path, format, monkeypatch):
     assert {name: found.get(name) for name in told} == told and found["text"] == "a dog"
     info = json.loads((tmp_path / "out" / "dataset_info.json").read_text())
     assert info["source"]["origin"]["exported_from"] == "pictures"
+
+
+@pytest.mark.parametrize("format", ["folder", "shards"])
+def test_created_folders_keep_their_own_files_in_another_order(tmp_path, format):
+    scenes = Scenes("val", 12, (16, 24))
+    samples = {f"k{i}": replace(scenes[i], query=replace(scenes[i].query, key=f"k{i}")) for i in range(12)}
+    columns = {key: {"verdict": "keep", "source": key[1:]} for key in samples}
+    write_pairs(samples.values(), tmp_path / "own", exact=True, columns=columns)
+    reader = open_data(tmp_path / "own", "all")
+    assert list(reader.keys) != list(samples)
+    export(reader, tmp_path / "out", format, exact=True)
+    back = open_data(tmp_path / "out", "all")
+    for sample in (back[i] for i in range(12)):
+        wanted = samples[sample.key].truths["normals"].vectors
+        torch.testing.assert_close(sample.truths["normals"].vectors, wanted, rtol=0, atol=1e-3)
+    again = tmp_path / "again"
+    export(back, again, "coco")
+    told = {row["key"]: row["provenance"] for row in loaded(again)["images"]}
+    assert {key: row["source"] for key, row in told.items()} == {key: key[1:] for key in samples}
+    assert not any(name.endswith(("_exact", "file_name")) for row in told.values() for name in row)
 
 
 def test_columns_of_others_are_no_provenance(tmp_path):

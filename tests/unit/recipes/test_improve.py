@@ -4,7 +4,7 @@ import html
 import json
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,7 @@ from denoisight.create.filters import Filters
 from denoisight.create.variation import Variation
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data
+from denoisight.data.paired import write_pairs
 from denoisight.errors import DataError, DenoisightError, RecipeError, UsageError
 from denoisight.predict.load import load
 from denoisight.recipes.base import Recipe, override
@@ -284,28 +285,31 @@ def test_several_processes_are_sent_to_its_stages(
 
 def test_a_folder_that_holds_something_else_is_left_alone(creator: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(UsageError, match="not empty"):
-        improve(plan(creator), tmp_path, quiet=True)
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="holds other things"):
+            improve(plan(creator), tmp_path, overwrite=overwrite, quiet=True)
     assert (tmp_path / "mine.txt").exists()
 
 
-def test_nothing_else_is_overwritten(creator: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds other things"):
-        improve(plan(creator), tmp_path, overwrite=True, quiet=True)
-    assert (tmp_path / "mine.txt").exists()
-
-
-def test_the_model_that_it_begins_with_is_not_overwritten(improved: Path) -> None:
-    with pytest.raises(UsageError, match="would be removed"):
-        improve(plan(improved / "model"), improved, overwrite=True, quiet=True)
+def test_what_it_begins_with_is_not_overwritten(creator: Path, improved: Path) -> None:
+    for begun in (plan(improved / "model"), plan(creator, data=f"shards:{improved / 'created-1'}")):
+        with pytest.raises(UsageError, match="would be removed"):
+            improve(begun, improved, overwrite=True, quiet=True)
     assert load(improved, "cpu").reads
 
 
-def test_captions_may_be_of_labels_that_are_not_learnt(improved: Path) -> None:
-    told = replace(plan(improved, tasks=("normals",)), captions="labels")
-    maker = told.maker(load(improved, "cpu"))
-    assert said(maker.captions, maker.source[0]).text
+def test_captions_may_be_of_labels_that_are_not_learnt(improved: Path, tmp_path: Path) -> None:
+    """Of the pictures that are learnt from, those are varied that have such labels."""
+    scenes = open_data("scenes:9", "train", size=(32, 32))
+    samples = [scenes[i].only(["normals"] if i % 3 else ["normals", "semantic"]) for i in range(9)]
+    write_pairs(samples, tmp_path / "data")
+    rows = (tmp_path / "data" / "metadata.jsonl").read_text()
+    assert rows.count("semantic_file_name") == 3
+    told = replace(plan(improved, tasks=("normals",), data=str(tmp_path / "data"), labels=6), captions="labels")
+    maker, learnt = told.maker(load(improved, "cpu")), replace(told, captions="none").source()
+    named = {sample.key for sample in samples if "semantic" in sample.truths}
+    assert set(maker.source.keys) == named & set(learnt.keys) and len(learnt) == 6
+    assert all(said(maker.captions, maker.source[i]).text for i in range(len(maker.source)))
 
 
 def test_a_judge_looks_at_labels_again_in_the_end(creator: Path, improved: Path, tmp_path: Path) -> None:
@@ -368,12 +372,12 @@ def test_where_time_ends_a_run_the_average_moves_as_fast_as_in_one_of_so_many_st
     recipe, module = override(self_improve(TASKS, "scenes:4"), own), torch.nn.Linear(1, 1)
     run, average = Run(tmp_path, 10_000, 0, 1e-3, 0, max_time=60.0), average_of(recipe, module)
     run.decay = partial(decay_in, recipe)
-    run._elapsed = 15.0
-    run.average(average, module, 25)  # a quarter of the time: 100 steps in all
+    run._elapsed, run._paces = 15.0, deque([0.6] * 20 + [3.0])  # 0.6 s a step, and a validation
+    run.move_average(average, module, 25)  # 75 steps are to come
     assert average.get_decay(average.optimization_step) == pytest.approx(0.5 ** (1 / 5), rel=1e-3)
     run.max_time = None
     average = average_of(recipe, module)
-    run.average(average, module, 25)
+    run.move_average(average, module, 25)
     assert average.get_decay(average.optimization_step) == pytest.approx(0.5 ** (1 / 500))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from denoisight.train.watch import cosines, going_astray, pulling_apart, signatures
+from denoisight.train.watch import cosines, forgetting, going_astray, pulling_apart, signatures
 
 
 def rows(*scores: dict[str, float]) -> list[dict[str, Any]]:
@@ -75,7 +75,9 @@ def test_pictures_that_go_astray_are_told_where_intervals_are_apart(last: dict, 
     found = going_astray([first, last])
     assert len(found) == len(said) and all(word in sign.seen for word, sign in zip(said, found, strict=True))
     assert going_astray([first]) == []
-    assert going_astray([first, {"agreement": last["agreement"]}]) == [sign for sign in found if "judge" in sign.seen]
+    fell = forgetting(first["agreement"], last["agreement"])
+    assert len(fell) == sum("judge" in sign.seen for sign in found) and forgetting(first["agreement"], {}) == []
+    assert all("after they were learnt from" in sign.seen for sign in fell)
     assert going_astray([first, {**last, "agreement": {}}]) == [sign for sign in found if "judge" not in sign.seen]
 
 
