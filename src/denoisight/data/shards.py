@@ -2,7 +2,8 @@
 
 created-000000.tar      of each pair NUMBER.rgb.png, NUMBER.depth.png, NUMBER.normals.npz, NUMBER.seg.png, ..., and
                         NUMBER.json: its key, text and phrases, and where it is from
-created-000000.json     the shard's line, written after it: a shard without one is not finished
+created-000000.json     the shard's line, written after it: a shard without one is not finished. Where no pair was kept
+                        there is the line alone, since `datasets` cannot read an archive without any
 manifest.jsonl          all lines, in order
 dataset_info.json       units, kinds, and what the shards were made with
 classes.json            the class names of label truths
@@ -32,6 +33,8 @@ from .images import write_image
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
+LINES = "*-*[0-9].json"
+"""How the lines of shards are called."""
 ENDINGS = {"semantic": "seg"}
 """Truths whose members are called otherwise."""
 
@@ -58,9 +61,9 @@ class ShardLine(BaseModel):
     versions: dict[str, str]
 
     def is_whole(self, folder: Path) -> bool:
-        """Whether its archive is there in its full length."""
+        """Whether its archive, if it has pairs, is there in its full length."""
         path = folder / self.name
-        return path.is_file() and path.stat().st_size == self.num_bytes
+        return not self.pairs or path.is_file() and path.stat().st_size == self.num_bytes
 
 
 def line_path(archive: Path) -> Path:
@@ -76,7 +79,7 @@ def finished(archive: Path, settings: str) -> ShardLine | None:
     line = read_line(archive)
     if line is None or line.settings != settings or not line.is_whole(archive.parent):
         return None
-    if sha256_of(archive) != line.sha256:
+    if line.pairs and sha256_of(archive) != line.sha256:
         log.warning("%s is not what it was when it was written; it is made again.", archive)
         return None
     return line
@@ -95,6 +98,9 @@ def write_shard(
     with whole_file(archive) as temporary:
         write_archive(temporary, (member for pair in pairs for member in pair))
         told = line(temporary.stat().st_size, sha256_of(temporary))
+    if not told.pairs:
+        archive.unlink()
+        told = told.model_copy(update={"num_bytes": 0, "sha256": ""})
     write_text(line_path(archive), json.dumps(told.model_dump(mode="json"), indent=2) + "\n")
     return told
 
@@ -131,7 +137,7 @@ def read_lines(folder: Path) -> list[ShardLine]:
     listed = manifest.read_bytes().splitlines() if manifest.is_file() else []
     lines = [
         *(_parse(manifest, text) for text in listed if text.strip()),
-        *(read_line(path) for path in sorted(folder.glob("*.tar"))),
+        *(_parse(path, path.read_bytes()) for path in sorted(folder.glob(LINES))),
     ]
     found = {line.name: line for line in lines if line}
     return [found[name] for name in sorted(found)]

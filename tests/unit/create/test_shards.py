@@ -140,12 +140,39 @@ def test_a_first_shard_without_labels_leaves_a_folder_that_is_ours(maker, tmp_pa
     assert content(tmp_path / "two") == content(tmp_path / "one")
 
 
-def test_nor_do_first_pictures_without_labels_close_a_folder(maker, tmp_path):
-    class LastSpeaks(Source):
-        def __getitem__(self, i):
-            sample = super().__getitem__(i)
-            return sample if i == 4 else replace(sample, query=replace(sample.query, text=""))
+class LastSpeaks(Source):
+    """Of all but the last nothing is kept."""
 
+    def __getitem__(self, i):
+        sample = super().__getitem__(i)
+        return sample if i == 4 else replace(sample, query=replace(sample.query, text=""))
+
+
+def test_a_shard_without_a_pair_is_a_line_alone(maker, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    making = Maker(maker.model, LastSpeaks(), maker.variation, maker.annotating, maker.filters)
+    out = tmp_path / "out"
+    lines = make_locally(making, out, PER_SHARD)
+    assert [line.pairs for line in lines] == [0, 0, 2] and [line.num_bytes > 0 for line in lines] == [
+        False,
+        False,
+        True,
+    ]
+    assert [path.name for path in out.glob("*.tar")] == ["created-000002.tar"] and len(open_data(out, "all")) == 2
+    before = {path: path.stat().st_mtime_ns for path in out.glob("created-*")}
+    make_locally(making, out, PER_SHARD)
+    assert before == {path: path.stat().st_mtime_ns for path in out.glob("created-*")} and not validate(out)
+    rows = datasets.load_dataset("webdataset", data_files=str(out / "*.tar"), split="train", cache_dir=str(tmp_path))
+    assert len(rows) == 2
+
+    (out / "created-000002.tar").unlink()
+    (out / "created-000002.json").unlink()
+    (out / "manifest.jsonl").unlink()
+    with pytest.raises(DataError, match="No image in .* was kept"):
+        open_data(out, "all")
+
+
+def test_nor_do_first_pictures_without_labels_close_a_folder(maker, tmp_path):
     making = Maker(maker.model, LastSpeaks(), maker.variation, maker.annotating, maker.filters)
     assert len(pairs_folder(making, tmp_path / "out", PER_SHARD)) == 8
     before = content(tmp_path / "out")

@@ -13,7 +13,7 @@ from ..arrays import ARRAY_SUFFIXES
 from ..images import IMAGE_SUFFIXES
 from ..info import read_info
 from ..problem import bad_file
-from ..shards import MANIFEST, read_lines
+from ..shards import LINES, MANIFEST, read_lines
 from .folder import FolderReader, read_items
 from .layout import TRUTH_NAMES, Index, Item, TruthFile, exacter
 
@@ -30,8 +30,9 @@ def is_shards(root: Path) -> bool:
 
 
 def _is_begun(root: Path) -> bool:
-    """Whether a folder says what its numbers mean, but has nothing yet besides archives without a line."""
-    there = {path.name for path in root.glob("[!.]*") if path.suffix != ".tar"}
+    """Whether a folder says what its numbers mean, but has nothing yet besides archives without a line, or lines of
+    shards without a pair."""
+    there = {path.name for path in root.glob("[!.]*") if path.suffix != ".tar" and not path.match(LINES)}
     return "dataset_info.json" in there and there <= ABOUT
 
 
@@ -48,15 +49,20 @@ def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderRea
         )
     if broken := [line.name for line in lines if not line.is_whole(root)]:
         raise bad_file(root / broken[0], "damaged file", "is missing or cut short", "run what made it again")
-    items = tuple(item for line in lines for item in _items(root / line.name))
-    unfinished = len(list(root.glob("*.tar"))) - len(lines)
+    items = tuple(item for line in lines if line.pairs for item in _items(root / line.name))
+    if not items:
+        raise DataError(
+            f"No image in {root} was kept; {MANIFEST} says why. Create with other settings, in another folder."
+        )
+    unfinished = len({path.name for path in root.glob("*.tar")} - {line.name for line in lines})
     notes = (f"Left out {unfinished} shards that are not finished.",) if unfinished else ()
     return read_items(root, {"": Index(items, notes)}, split, truths, "shards", read_info(root))
 
 
 def provenance(root: Path) -> dict[str, dict[str, Any]]:
     """Where each pair of the finished shards is from, by key: the content of its own JSON."""
-    return {key: told for line in read_lines(root) for key, told in provenance_in(root / line.name).items()}
+    lines = [line for line in read_lines(root) if line.pairs]
+    return {key: told for line in lines for key, told in provenance_in(root / line.name).items()}
 
 
 def provenance_in(archive: Path) -> dict[str, dict[str, Any]]:
