@@ -233,8 +233,8 @@ def create(
         return
     if (ranks := world()[1]) > 1:
         raise UsageError(
-            f"{ranks} processes were started, but images without labels are written by one; name labels with --task "
-            "for shards, which several write."
+            f"{ranks} processes were started, but images without labels are written by one; start one alone. Several "
+            "write labelled ones: --data, or --prompt with --task."
         )
     opened = load(model, device, precision, allow_pickle)
     asked = {"steps": steps, "guidance": guidance, "image_guidance": image_guidance}

@@ -134,10 +134,8 @@ def _provenance(reader: Reader, i: int) -> dict[str, Any]:
 def _columns(folder: Path) -> dict[str, dict[str, Any]]:
     """Of the pairs in a folder that `create` has judged; where their files lie there is nobody else's business."""
     rows = [row for row in read_metadata(folder / METADATA)[0] if "verdict" in row and "key" in row]
-    kept = {str(row["key"]): {n: v for n, v in row.items() if not n.endswith(("file_name", "_exact"))} for row in rows}
-    return {
-        key: {name: value for name, value in row.items() if name not in ("key", "text")} for key, row in kept.items()
-    }
+    own = ("key", "text", "file_name", "_exact")
+    return {str(row["key"]): {name: row[name] for name in row if not name.endswith(own)} for row in rows}
 
 
 @lru_cache(maxsize=2)

@@ -167,10 +167,10 @@ def _count(text: str) -> int:
 
 def folder_of(spec: str) -> Path | None:
     """Where the data `spec` lie; None for scenes."""
+    if Path(spec).is_dir():
+        return Path(spec)
     name, colon, rest = spec.partition(":")
-    if name == "scenes":
-        return None
-    return _folder(rest if colon and not Path(spec).is_dir() else spec)
+    return None if name == "scenes" else _folder(rest if colon else spec)
 
 
 def _folder(name: str) -> Path:

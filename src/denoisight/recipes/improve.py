@@ -21,7 +21,7 @@ from ..create.variation import Variation
 from ..data.augment import fit
 from ..data.open import folder_of, open_data, subset
 from ..data.readers import Reader
-from ..errors import UsageError, shortlist
+from ..errors import DataError, UsageError, shortlist
 from ..predict.load import load
 from ..predict.model import Model, task_of
 from ..runtime import versions, whole_folder, world, write_json
@@ -37,10 +37,10 @@ from .start import starting_parts
 
 log = logging.getLogger(__name__)
 
-WARM_SHARE, CREATE_SHARE, ADAPT_SHARE = 0.35, 0.6, 0.3
-"""Of what is left of the time: for the warm-up, for creating, and before both for the network's own adaptation."""
-
-
+WARM_SHARE, CREATE_SHARE, ADAPT_SHARE, JUDGE_SHARE = 0.35, 0.6, 0.3, 0.1
+"""Of what is left of the time: for the warm-up, for creating, before both for the network's own adaptation, and after
+all for a judge's last look."""
+OTHERS = "{} holds other things than an improvement; choose another folder."
 AFTER = "judged-after"
 """The stage in which a judge looks at what was learnt from the last pictures."""
 
@@ -92,7 +92,12 @@ class Plan:
         if self.captions != "labels" or "semantic" in reader.truths:
             return reader
         named, known = open_data(recipe.data, "train", [*truths, "semantic"], size=size), set(reader.keys)
-        return subset(named, [place for place, key in enumerate(named.keys) if key in known])
+        if not (chosen := [place for place, key in enumerate(named.keys) if key in known]):
+            raise DataError(
+                f"None of the {len(reader)} labelled pictures has semantic labels for its caption; give --captions "
+                "text, a FILE, or none."
+            )
+        return subset(named, chosen)
 
     @property
     def annotating(self) -> Annotating:
@@ -143,7 +148,8 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
         pictures = stages.create(f"created-{turn}", partial(plan.maker_of, best, turn), CREATE_SHARE * left)
         stages.judge(f"judged-{turn}", partial(looks.at, pictures))
         changes: dict[str, object] = {"model": str(best), "self_teaching": {"pictures": str(pictures)}}
-        trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), left))
+        share = left * (1 - JUDGE_SHARE) if plan.judge else left
+        trained.append(stages.train(f"improved-{turn}", override(plan.improving, changes), share))
     if plan.judge:
         stages.judge(AFTER, partial(looks.after, pictures, trained[-1], plan.annotating))
     done = _finish(plan, out, trained, stages)
@@ -201,9 +207,6 @@ def _refuse_loss(out: Path, plan: Plan) -> None:
     for needed in (plan.warm_up.model, folder_of(plan.warm_up.data), plan.judge, plan.captions):
         if needed and Path(needed).exists() and Path(needed).resolve().is_relative_to(out.resolve()):
             raise UsageError(f"{needed}, which is needed, lies in {out} and would be removed; choose another folder.")
-
-
-OTHERS = "{} holds other things than an improvement; choose another folder."
 
 
 def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> Improved:

@@ -310,6 +310,10 @@ def test_captions_may_be_of_labels_that_are_not_learnt(improved: Path, tmp_path:
     named = {sample.key for sample in samples if "semantic" in sample.truths}
     assert set(maker.source.keys) == named & set(learnt.keys) and len(learnt) == 6
     assert all(said(maker.captions, maker.source[i]).text for i in range(len(maker.source)))
+    few = replace(told, warm_up=override(told.warm_up, {"labels": 1}))
+    assert not set(replace(few, captions="none").source().keys) & named
+    with pytest.raises(DataError, match="None of the 1 labelled pictures has semantic labels"):
+        few.source()
 
 
 def test_a_judge_looks_at_labels_again_in_the_end(creator: Path, improved: Path, tmp_path: Path) -> None:
