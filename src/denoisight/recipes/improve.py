@@ -91,12 +91,13 @@ class Plan:
         reader = subset(reader, recipe.labels) if recipe.labels else reader
         if self.captions != "labels" or "semantic" in reader.truths:
             return reader
-        named, known = open_data(recipe.data, "train", [*truths, "semantic"], size=size), set(reader.keys)
+        known, remedy = set(reader.keys), "Captions of labels are made of semantic ones; give --captions FILE, or none."
+        try:
+            named = open_data(recipe.data, "train", [*truths, "semantic"], size=size)
+        except DataError as error:
+            raise DataError(f"{error} {remedy}") from error
         if not (chosen := [place for place, key in enumerate(named.keys) if key in known]):
-            raise DataError(
-                f"None of the {len(reader)} labelled pictures has semantic labels for its caption; give --captions "
-                "text, a FILE, or none."
-            )
+            raise DataError(f"None of the {len(reader)} labelled pictures has semantic labels. {remedy}")
         return subset(named, chosen)
 
     @property
