@@ -1,21 +1,27 @@
 """How good the pictures of a study's arms are: beside real ones, beside each other, and to look at.
 
 Of each arm that creates, the pictures of all seeds are judged together once they are there, and are a line of the
-study's pictures.jsonl; `pictures.png` shows the first ones of every arm beside what they were made from.
+study's pictures.jsonl; `pictures.png` shows the first ones of every arm below what they were made from, `failures.png`
+those whose labels the judge finds most wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from studies import pool
 from studies.teaching import JUDGE, Arm, Cell, Study, hash_of
 from studies.worlds import ROOT, SIDE
 
+if TYPE_CHECKING:
+    from denoisight.data.readers import Reader
+    from denoisight.render import Picture
+
 REAL = 2000
 """All that the split has."""
-SHOWN = 8
+SHOWN, WORST = 8, 2
 
 COLUMNS = {"KID x 1000 ↓": ("kid", 1000.0), "precision ↑": ("precision", 1.0), "recall ↑": ("recall", 1.0),
            "coverage ↑": ("coverage", 1.0), "diversity within": ("created_within", 1.0),
@@ -96,10 +102,12 @@ def table(study: Study) -> list[str]:
         "",
         "## The pictures",
         "",
-        f"Pictures of all seeds together, against {first['num_real']} test scenes, in {first['features']}; as many or",
-        f"fewer training scenes have a KID x 1000 of {_told(first['train_kid'], 1000)}. Distance to training: of the",
-        "nearest training scene in relation to that of test scenes. Agreement: the decisive metric of the labels, as",
-        f"`{JUDGE}` judges them; of true labels it is {first.get('agreement_real', float('nan')):.3g}.",
+        f"Pictures of all seeds together, against {first['num_real']} test scenes, in",
+        f"{first['features']}.",
+        f"As many or fewer training scenes have a KID x 1000 of {_told(first['train_kid'], 1000)}.",
+        "Distance to training: of the nearest training scene in relation to that of test scenes. Agreement: the",
+        f"decisive metric of the labels, as `{JUDGE}` judges them, also in the sky, where both guess; of true labels,",
+        f"which leave it out, it is {first.get('agreement_real', float('nan')):.3g}.",
         "",
         f"| arm | pictures | {' | '.join(COLUMNS)} |",
         "|---|---:|" + "---:|" * len(COLUMNS),
@@ -107,28 +115,73 @@ def table(study: Study) -> list[str]:
     for name, row in found.items():
         cells = [_told(row[key], times) if key in row else "" for key, times in COLUMNS.values()]
         lines.append(f"| {name} | {row['num']} | {' | '.join(cells)} |")
-    return [*lines, "", "![The first pictures of every arm](pictures.png)"]
+    lines += ["", "![The first pictures of every arm](pictures.png)", ""]
+    lines += [
+        f"Of every arm the {WORST} pictures of whose labels least is true, as the judge sees them, but for the sky:",
+        "",
+    ]
+    return [*lines, "![Failures](failures.png)"]
 
 
 def draw(study: Study) -> None:
-    """`pictures.png`: above, scenes of the first seed; below, what every arm made of them."""
+    """`pictures.png`: above, scenes of the first seed; below, what every arm made of them, white where all that it made
+    was dropped. `failures.png`: of every arm the created pictures of whose labels least is true, as the judge sees
+    them, beside their sources."""
     from denoisight.data.images import write_png
-    from denoisight.data.open import open_data, subset
-    from denoisight.render import contact_sheet, to_rgb
+    from denoisight.render import contact_sheet
 
-    sheets, captions = [], []
-    for arm in creating(study):
-        cell = Cell(study, arm, study.seeds[0])
-        source = subset(open_data(str(cell.labelled), "train"), arm.labels)
-        if not sheets:
-            sheets.append([to_rgb(source[i].image) for i in range(SHOWN)])
-            captions.append("what they are made from")
-        reader = open_data(str(cell.created(0)), "all")
-        place = {key.partition("#")[0]: i for i, key in reversed(list(enumerate(reader.keys)))}
-        keys = [source.keys[i] for i in range(SHOWN) if source.keys[i] in place]
-        sheets.append([to_rgb(reader[place[key]].image) for key in keys])
-        captions.append(arm.name)
-    write_png(study.folder / "pictures.png", contact_sheet(sheets, (), captions, 2 * SIDE))
+    cells = [Cell(study, arm, study.seeds[0]) for arm in creating(study)]
+    names = [cell.arm.name for cell in cells]
+    first = [_first(cell) for cell in cells]
+    sheets = [first[0][0], *(made for _, made in first)]
+    write_png(study.folder / "pictures.png", contact_sheet(sheets, (), ["what they are made from", *names], 2 * SIDE))
+    titles = ("source", "created", "its label", "the judge's") * WORST
+    write_png(study.folder / "failures.png", contact_sheet([*map(_worst, cells)], titles, names, 2 * SIDE))
+
+
+def _first(cell: Cell) -> tuple[list[Picture], list[Picture]]:
+    """The first labelled scenes, and what each became."""
+    from denoisight.render import to_rgb
+
+    made, source = _read(cell)
+    place = {key.partition("#")[0]: i for i, key in reversed(list(enumerate(made.keys)))}
+    keys = source.keys[:SHOWN]
+    white = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    return [to_rgb(source[i].image) for i in range(SHOWN)], [
+        to_rgb(made[place[key]].image) if key in place else white for key in keys
+    ]
+
+
+def _worst(cell: Cell) -> list[Picture]:
+    from denoisight.data.open import open_data
+    from denoisight.render import colour, to_rgb
+
+    made, source = _read(cell)
+    judged = open_data(str(cell.judged), "test")
+    truth = cell.study.arms[0].tasks[0]
+    place = {key: i for i, key in enumerate(made.keys)}
+    looks = [(judged[i], made[place[key]]) for i, key in enumerate(judged.keys)]
+    looks.sort(key=lambda look: -_angle(look[1].truths[truth], look[0].truths[truth], look[0].truths["semantic"]))
+    shown = []
+    for told, own in looks[:WORST]:
+        before = source[source.keys.index(own.key.partition("#")[0])]
+        shown += [to_rgb(before.image), to_rgb(own.image), colour(own.truths[truth]), colour(told.truths[truth])]
+    return shown
+
+
+def _angle(a: Any, b: Any, seen: Any) -> float:
+    """Between two maps of normals in the mean, but for the sky, which has no truth, so that both guess."""
+    from denoisight.metrics.normals import angle_deg
+
+    solid = seen.ids != seen.classes.index("sky")
+    return float(angle_deg(a.vectors, b.vectors)[a.valid & b.valid & solid].mean())
+
+
+def _read(cell: Cell) -> tuple[Reader, Reader]:
+    """Created pictures of the first turn, and what they were made from."""
+    from denoisight.data.open import open_data, subset
+
+    return open_data(str(cell.created(0)), "all"), subset(open_data(str(cell.labelled), "train"), cell.arm.labels)
 
 
 def _settings(study: Study) -> str:
