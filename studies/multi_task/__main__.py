@@ -10,7 +10,14 @@ from studies.teach import command
 from studies.teaching import Arm, Study
 
 WEIGHTS = {"weights": {"normals": 0.2}}
-JOINT = {"together": WEIGHTS, "together, with exchange": {**WEIGHTS, "exchange": True}}
+"""Of losses: normals' is several times as large as the others'. Recipes that say nothing let all count alike."""
+EXCHANGE = {"exchange": True}
+JOINT = {
+    "together": WEIGHTS,
+    "together, with exchange": WEIGHTS | EXCHANGE,
+    "together, equal weights": {},
+    "together, equal weights, with exchange": EXCHANGE,
+}
 
 
 def both(name: str, tasks: tuple[str, ...], warm: dict) -> tuple[Arm, Arm]:
@@ -31,7 +38,8 @@ ABOUT = """
 # Tasks together
 
 From 100 labelled scenes, alone or beside 400 pictures created from them: one task at a time, or four on one neck, whose
-heads may tell each other what they see. Everything else is as in `self_improve`.
+heads may tell each other what they see. The loss of normals counts a fifth, as in `self_improve`, or as much as others.
+Everything else is as there.
 Written from `results.jsonl` by `python -m studies.multi_task --table`.
 """
 
