@@ -128,60 +128,65 @@ def draw(study: Study) -> None:
     was dropped. `failures.png`: of every arm the created pictures of whose labels least is true, as the judge sees
     them, beside their sources."""
     from denoisight.data.images import write_png
-    from denoisight.render import contact_sheet
+    from denoisight.render import contact_sheet, to_rgb
 
     cells = [Cell(study, arm, study.seeds[0]) for arm in creating(study)]
     names = [cell.arm.name for cell in cells]
-    first = [_first(cell) for cell in cells]
-    sheets = [first[0][0], *(made for _, made in first)]
-    write_png(study.folder / "pictures.png", contact_sheet(sheets, (), ["what they are made from", *names], 2 * SIDE))
+    begun = [to_rgb(_source(cells[0])[i].image) for i in range(SHOWN)]
+    sheet = contact_sheet([begun, *map(_first, cells)], (), ["what they are made from", *names], 2 * SIDE)
+    write_png(study.folder / "pictures.png", sheet)
     titles = ("source", "created", "its label", "the judge's") * WORST
     write_png(study.folder / "failures.png", contact_sheet([*map(_worst, cells)], titles, names, 2 * SIDE))
 
 
-def _first(cell: Cell) -> tuple[list[Picture], list[Picture]]:
-    """The first labelled scenes, and what each became."""
+def _first(cell: Cell) -> list[Picture]:
+    """What each of the first labelled scenes became."""
     from denoisight.render import to_rgb
 
-    made, source = _read(cell)
+    made = _made(cell)
     place = {key.partition("#")[0]: i for i, key in reversed(list(enumerate(made.keys)))}
-    keys = source.keys[:SHOWN]
     white = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    return [to_rgb(source[i].image) for i in range(SHOWN)], [
-        to_rgb(made[place[key]].image) if key in place else white for key in keys
-    ]
+    return [to_rgb(made[place[key]].image) if key in place else white for key in _source(cell).keys[:SHOWN]]
 
 
 def _worst(cell: Cell) -> list[Picture]:
+    """The pictures whose labels are farthest from what the judge sees, each between its source and both labels."""
     from denoisight.data.open import open_data
     from denoisight.render import colour, to_rgb
 
-    made, source = _read(cell)
-    judged = open_data(str(cell.judged), "test")
-    truth = cell.study.arms[0].tasks[0]
+    made, source, judged = _made(cell), _source(cell), open_data(str(cell.judged), "test")
     place = {key: i for i, key in enumerate(made.keys)}
-    looks = [(judged[i], made[place[key]]) for i, key in enumerate(judged.keys)]
-    looks.sort(key=lambda look: -_angle(look[1].truths[truth], look[0].truths[truth], look[0].truths["semantic"]))
+    looks = [(made[place[key]], judged[i].truths) for i, key in enumerate(judged.keys)]
+    looks.sort(key=lambda look: -_angle(look[0].truths["normals"], look[1]))
     shown = []
-    for told, own in looks[:WORST]:
+    for own, told in looks[:WORST]:
         before = source[source.keys.index(own.key.partition("#")[0])]
-        shown += [to_rgb(before.image), to_rgb(own.image), colour(own.truths[truth]), colour(told.truths[truth])]
+        labels = colour(own.truths["normals"]), colour(told["normals"])
+        shown += [to_rgb(before.image), to_rgb(own.image), *labels]
     return shown
 
 
-def _angle(a: Any, b: Any, seen: Any) -> float:
-    """Between two maps of normals in the mean, but for the sky, which has no truth, so that both guess."""
+def _angle(own: Any, told: Mapping[str, Any]) -> float:
+    """Between normals and the judge's in the mean, but for the sky, which has no truth, so that both guess."""
     from denoisight.metrics.normals import angle_deg
 
-    solid = seen.ids != seen.classes.index("sky")
-    return float(angle_deg(a.vectors, b.vectors)[a.valid & b.valid & solid].mean())
+    normals, seen = told["normals"], told["semantic"]
+    known = own.valid & normals.valid & (seen.ids != seen.classes.index("sky"))
+    return float(angle_deg(own.vectors, normals.vectors)[known].mean().nan_to_num())
 
 
-def _read(cell: Cell) -> tuple[Reader, Reader]:
-    """Created pictures of the first turn, and what they were made from."""
+def _made(cell: Cell) -> Reader:
+    """Created pictures of the first turn."""
+    from denoisight.data.open import open_data
+
+    return open_data(str(cell.created(0)), "all")
+
+
+def _source(cell: Cell) -> Reader:
+    """What they were made from."""
     from denoisight.data.open import open_data, subset
 
-    return open_data(str(cell.created(0)), "all"), subset(open_data(str(cell.labelled), "train"), cell.arm.labels)
+    return subset(open_data(str(cell.labelled), "train"), cell.arm.labels)
 
 
 def _settings(study: Study) -> str:
