@@ -1,8 +1,8 @@
 """How good the pictures of a study's arms are: beside real ones, beside each other, and to look at.
 
-Of each arm that creates, the pictures of all seeds are judged together once they are there, and are a line of the
-study's pictures.jsonl; `pictures.png` shows the first ones of every arm below what they were made from, `failures.png`
-those whose labels the judge finds most wrong.
+Of each arm that creates, the pictures of all seeds are judged together, and are a line of the study's pictures.jsonl;
+`pictures.png` shows the first ones of every arm below what they were made from, `failures.png` those whose labels the
+judge finds most wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from studies import pool
+from studies import pool, teach
 from studies.teaching import JUDGE, Arm, Cell, Study, hash_of
 from studies.worlds import ROOT, SIDE
 
@@ -42,15 +42,23 @@ def judge(study: Study, jobs: int | None = None) -> None:
     """What is missing of pictures.jsonl, and the page."""
     done = {row["arm"] for row in rows(study)}
     missing = [(study, arm) for arm in creating(study) if arm.name not in done]
-    missing = [call for call in missing if all(Cell(*call, seed).created(0).exists() for seed in study.seeds)]
     if not missing:
         return
     from denoisight.data.render import render_scenes
 
+    _make_pictures(study, jobs)
     render_scenes(ROOT / "real", "test", REAL, (SIDE, SIDE), 0)
     for row in pool.each(judged, missing, jobs):
         pool.append(study.folder / "pictures.jsonl", row)
     draw(study)
+
+
+def _make_pictures(study: Study, jobs: int | None) -> None:
+    """Those of all arms, for the pages: a run that another study did, or that was done elsewhere, left none here."""
+    cells = [Cell(study, arm, seed) for seed in study.seeds for arm in creating(study)]
+    needed = (task for task in teach.tasks(cells) if task.work is not teach.train_and_score)
+    for task, seconds in pool.when_ready(needed, jobs):
+        print(f"{task.work.__name__}: {seconds:.0f} s", flush=True)
 
 
 def judged(study: Study, arm: Arm) -> dict[str, Any]:
