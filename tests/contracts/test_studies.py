@@ -56,7 +56,7 @@ def test_arms_differ_have_equal_budgets_and_recipes_that_stand(name: str, monkey
 
 TAUGHT = (
     *("self_improve", "self_improve_camvid", "self_improve_kitchen", "self_improve_bsds", "creation_level"),
-    *("creation_noise", "creation_count", "ema_rate", "filters", "backbone", "routes", "multi_task", "batches"),
+    *("creation_noise", "creation_count", "ema_rate", "filters", "backbone", "routes", "multi_task"),
 )
 
 
@@ -76,8 +76,7 @@ def test_arms_of_self_improvement_differ_and_are_held_against_one(name: str, mon
         assert Variation(**cell.variation(0)).per_image * (arm.labels or arm.count) >= arm.count
         turns = [cell.recipe(cell.warm, turn) for turn in range(arm.rounds)]
         assert cell.warm_recipe.steps == study.steps[0] and sum(turn.steps for turn in turns) == study.steps[1]
-        assert {turn.batch for turn in turns} == {arm.changes.get("batch", cell.warm_recipe.batch)}
-        assert name == "batches" or "batch" not in arm.changes, "only there it is what is asked for"
+        assert {turn.batch for turn in turns} == {cell.warm_recipe.batch}
         assert any(other.name.endswith("labels alone") for other in study.arms if other.group == arm.group)
 
 
