@@ -13,7 +13,7 @@ from denoisight.errors import RecipeError, UsageError, WeightsError
 from denoisight.predict.load import load
 from denoisight.recipes.base import Augmentation, Recipe, Teaching
 from denoisight.recipes.launch import train
-from denoisight.runtime import item_seed
+from denoisight.runtime import DTYPES, item_seed
 
 from .stock_folders import PIPELINES, stock_folder
 
@@ -99,6 +99,30 @@ def test_half_the_precision_is_half_the_file(folders: dict[str, Path], dtype: st
     off = np.abs(answer - theirs(folders["depth"], "depth")).max()
     assert 0 < off < 0.05
     assert {p.dtype for p in model.parts.backbone.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", ["depth", "create"])
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_all_of_a_stock_model_goes_where_it_is_told(folders: dict[str, Path], kind: str, dtype: str) -> None:
+    """Its autoencoder, too: half the precision answers nearly alike, and nothing stays behind on another device."""
+    whole, half = (load(folders[kind], "cpu", each) for each in ("fp32", dtype))
+    assert {p.dtype for p in half.parts.backbone.parameters()} == {DTYPES[dtype]}
+    if kind == "depth":
+        pairs = [model.predict(image(), "depth", steps=2, res=0).annotation.values for model in (whole, half)]
+    else:
+        how = {"steps": 2, "images": image()[None, :, :, :64], "noise_level": 0.5}
+        pairs = [synthesize(model.parts.backbone, ["a b"], [1], **how) for model in (whole, half)]
+    assert 0 < (pairs[0] - pairs[1]).abs().mean() < 0.05
+    for module in whole.parts.modules().values():
+        module.to("meta")
+    assert {p.device.type for p in whole.parts.backbone.parameters()} == {"meta"}
+
+
+def test_a_hash_tells_autoencoders_apart(folders: dict[str, Path]) -> None:
+    model, other = (load(folders["create"], "cpu") for _ in range(2))
+    assert model.weights_hash == load(folders["create"], "cpu").weights_hash
+    next(other.parts.backbone.latents.vae.parameters()).data.add_(1)
+    assert model.weights_hash != other.weights_hash
 
 
 def test_the_comparison_can_fail(folders: dict[str, Path]) -> None:

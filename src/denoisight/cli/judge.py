@@ -83,10 +83,13 @@ def judge(
     names = [] if features == "none" else features.split(",")
     networks = [taps_of(load(name.strip(), device, precision), res) for name in names]
     networks += [open_inception(inception, pick_device(device))] if inception else []
+    made, others, learnt = open_pictures(created), open_pictures(real, split), train and open_pictures(train, "train")
+    for note in (note for reader in (made, others, learnt) if reader for note in reader.notes):
+        log.info("%s", note)
     judged = judge_images(
-        open_pictures(created),
-        open_pictures(real, split),
-        open_pictures(train, "train") if train else None,
+        made,
+        others,
+        learnt or None,
         networks,
         load(judge, device, precision) if judge else None,
         [name.strip() for name in task.split(",")] if task else [],

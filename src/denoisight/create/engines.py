@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..data.shards import ShardLine, reasons, write_manifest
-from ..errors import DenoisightError, shortlist
+from ..errors import DenoisightError, UsageError, shortlist
 from ..runtime import optional, world
 from .pairs import Maker
 from .shards import Slices, write_shards
@@ -49,11 +49,14 @@ def make_on_ray(
 ) -> list[ShardLine]:
     """Make all shards by actors that hold a maker each, on the cluster at RAY_ADDRESS, or on this machine.
 
-    `open_maker` is called once in each actor, so the model and the source must be where the actors are. With `gpus` an
+    `open_maker` is called once in each actor, so the model, the source and the folder must be where the actors are,
+    and be named by whole paths: a cluster's actors run in a folder of their own. With `gpus` an
     actor gets a GPU of the cluster or, where there are fewer than actors, a share of one; Ray hides them else. An actor
     whose process dies is started again and goes on with its shard. Raises `MissingExtraError` without Ray, what an
     actor raises, and `DenoisightError` for one that dies again and again; finished shards stay.
     """
+    if num_workers < 1:
+        raise UsageError(f"{num_workers} workers were asked for; give 1 or more.")
     ray, pools = optional("ray", "ray"), optional("ray.util.actor_pool", "ray")
     begun = not ray.is_initialized()
     ray.init(ignore_reinit_error=True, log_to_driver=False)

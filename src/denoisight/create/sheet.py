@@ -11,7 +11,7 @@ from ..data.images import write_png
 from ..data.open import open_data
 from ..data.readers import Reader
 from ..data.readers.layout import METADATA, read_metadata
-from ..data.readers.shards import provenance
+from ..data.readers.shards import is_shards, read_few
 from ..render import Picture, colour, contact_sheet, overlay, to_rgb
 from .captions import Words
 
@@ -32,9 +32,12 @@ def draw_pairs(pairs: Iterable[tuple[Sample, dict[str, Any]]], source: Reader, c
 
 def write_pairs_sheet(folder: Path, source: Reader, most: int = 24) -> Path:
     """Draw pairs of a folder, spread evenly over all there are, into its `sheet.png`."""
-    pairs = open_data(folder, "all")
-    shards = pairs.name == "shards"
-    facts = provenance(folder) if shards else {row["key"]: row for row in read_metadata(folder / METADATA)[0]}
+    pairs: Reader
+    if is_shards(folder):
+        pairs, facts = read_few(folder, most)
+    else:
+        pairs = open_data(folder, "all")
+        facts = {row["key"]: row for row in read_metadata(folder / METADATA)[0]}
     count = min(most, len(pairs))
     chosen = (pairs[i * len(pairs) // count] for i in range(count))
     return write_png(folder / "sheet.png", draw_pairs(((sample, facts[sample.key]) for sample in chosen), source))

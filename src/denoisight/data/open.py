@@ -57,17 +57,25 @@ def open_folder(folder: Path, split: str, truths: Sequence[str] = ()) -> Reader:
 def open_pictures(
     spec: str | Path, split: str = "all", *, size: tuple[int, int] = (64, 64), annotated: bool = True
 ) -> Reader:
-    """As `open_data`, and folders of pictures that have no truths, too."""
+    """As `open_data`, and folders of pictures that have no truths, too.
+
+    Not `annotated`, files beside pictures are not read, and pictures that lack some of them are there like any other.
+    """
     try:
-        return open_data(spec, split, size=size, annotated=annotated)
+        reader = open_data(spec, split, size=size, annotated=annotated)
     except DataError:
-        if not Path(spec).is_dir() or any(item.truths for item in _items(Path(spec))):
+        if not Path(spec).is_dir() or _has_truths(Path(spec)) and (annotated or _has_faults(Path(spec))):
             raise
-    return read_pictures(Path(spec), split)
+        return read_pictures(Path(spec), split)
+    return reader if annotated or not isinstance(reader, FolderReader) else reader.pictures
 
 
-def _items(folder: Path) -> list[Item]:
-    return [item for part in indices(folder).values() for item in part.items]
+def _has_truths(folder: Path) -> bool:
+    return any(item.truths for part in indices(folder).values() for item in part.items)
+
+
+def _has_faults(folder: Path) -> bool:
+    return any(part.faults for part in indices(folder).values())
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,14 @@ def folder_of(spec: str) -> Path | None:
         return Path(spec)
     name, colon, rest = spec.partition(":")
     return None if name == "scenes" else _folder(rest if colon else spec)
+
+
+def anywhere(spec: str) -> str:
+    """The same data for a process that runs in another folder; what is not of a folder stays."""
+    if not spec or (folder := folder_of(spec)) is None:
+        return spec
+    reader, colon, _ = spec.partition(":")
+    return f"{reader}:{folder.resolve()}" if colon and not Path(spec).is_dir() else str(folder.resolve())
 
 
 def _folder(name: str) -> Path:

@@ -77,9 +77,9 @@ def hash_of(settings: Mapping[str, Any]) -> str:
 def finished(archive: Path, settings: str) -> ShardLine | None:
     """The line of a shard of these settings (their hash) that is whole, after a look at all its bytes."""
     line = read_line(archive)
-    if line is None or line.settings != settings or not line.is_whole(archive.parent):
+    if line is None or line.settings != settings:
         return None
-    if line.pairs and sha256_of(archive) != line.sha256:
+    if not line.is_whole(archive.parent) or line.pairs and sha256_of(archive) != line.sha256:
         log.warning("%s is not what it was when it was written; it is made again.", archive)
         return None
     return line
@@ -131,16 +131,15 @@ def read_line(archive: Path) -> ShardLine | None:
 def read_lines(folder: Path) -> list[ShardLine]:
     """The lines of all finished shards, in the order of their names: those beside them, else those of the manifest.
 
-    A damaged line is none, which is said.
+    A damaged line is none, which is said, whatever the manifest still tells of its shard.
     """
     manifest = folder / MANIFEST
     listed = manifest.read_bytes().splitlines() if manifest.is_file() else []
-    lines = [
-        *(_parse(manifest, text) for text in listed if text.strip()),
-        *(_parse(path, path.read_bytes()) for path in sorted(folder.glob(LINES))),
-    ]
-    found = {line.name: line for line in lines if line}
-    return [found[name] for name in sorted(found)]
+    lines = filter(None, (_parse(manifest, text) for text in listed if text.strip()))
+    found: dict[str, ShardLine | None] = {line.name: line for line in lines}
+    for path in folder.glob(LINES):
+        found[path.with_suffix(".tar").name] = _parse(path, path.read_bytes())
+    return [line for _, line in sorted(found.items()) if line]
 
 
 def write_manifest(folder: Path) -> list[ShardLine]:

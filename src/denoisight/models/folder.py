@@ -101,9 +101,10 @@ class Parts:
         return replace(self, config=self.config.model_copy(update=changes))
 
     def modules(self) -> nn.ModuleDict:
-        """Everything with weights, under the names that the folder and checkpoints use."""
-        present = {"unet": self.backbone.unet, "text": self.backbone.text, "heads": self.heads}
-        return nn.ModuleDict({name: module for name, module in present.items() if module is not None})
+        """Everything with weights, under the names that the folder and checkpoints use; of latents an autoencoder."""
+        backbone = self.backbone
+        present = {"unet": backbone.unet, "text": backbone.text, "heads": self.heads, "latents": backbone.latents}
+        return nn.ModuleDict({name: module for name, module in present.items() if isinstance(module, nn.Module)})
 
 
 def assemble(config: ModelConfig, heads_for: dict[str, int] | None = None) -> Parts:
@@ -157,7 +158,8 @@ def save(parts: Parts, folder: Path | str, card: str = "", dtype: torch.dtype = 
     with whole_folder(folder) as new:
         if config.stock:
             save_stock(parts.backbone, config.stock, config.spacing, config.steps, config.resolution, new, dtype)
-            del modules["unet"], modules["text"]
+            for part in ("unet", "text", "latents"):  # which the stock classes have written
+                del modules[part]
         else:
             modules["unet"] = fused(parts.backbone.unet)
             parts.backbone.unet.save_config(new / "unet")

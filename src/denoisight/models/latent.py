@@ -29,7 +29,7 @@ class PixelPatches:
 class AutoencoderLatents(nn.Module):
     """A diffusers `AutoencoderKL` or `AutoencoderTiny`, frozen, scaled as its own configuration says.
 
-    Latents are the posterior's mode; decoded pixels may leave [-1, 1].
+    Latents are the posterior's mode; decoded pixels may leave [-1, 1]. Both come in the precision of its weights.
     """
 
     def __init__(self, vae: nn.Module) -> None:
@@ -39,9 +39,13 @@ class AutoencoderLatents(nn.Module):
         self.channels = vae.config.latent_channels
         self.stride = 2 ** (len(vae.config.block_out_channels) - 1)
 
+    @property
+    def precision(self) -> torch.dtype:
+        return next(self.vae.parameters()).dtype
+
     @torch.no_grad()
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
-        encoded = self.vae.encode(pixels)
+        encoded = self.vae.encode(pixels.to(self.precision))
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
         return (latents - self.shift) * self.vae.config.scaling_factor
 
@@ -49,7 +53,7 @@ class AutoencoderLatents(nn.Module):
         return latents / self.vae.config.scaling_factor + self.shift
 
     def decode(self, latents: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b 3 h w"]:
-        return self.vae.decode(self.unscale(latents)).sample
+        return self.vae.decode(self.unscale(latents.to(self.precision))).sample
 
     def valid(self, valid: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b c h2 w2"]:
         """A latent counts only where every pixel that it stands for does."""

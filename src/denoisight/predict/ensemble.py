@@ -26,7 +26,8 @@ def agree(members: Annotation, method: str = "closed-form") -> Reading:
 
 def closed_form(members: Annotation) -> Reading:
     """Depth known up to scale and shift is first aligned, member by member, to the running median in closed form;
-    normals are averaged on the sphere; labels vote."""
+    normals are averaged on the sphere; labels vote, and of two with as many votes the member counts that comes first.
+    """
     if isinstance(members, Depth):
         known = members.gauge in ("metres", "scale")  # in metres, or in shares of each member's own median
         aligned = members.values if known else _align(members.values)
@@ -40,8 +41,9 @@ def closed_form(members: Annotation) -> Reading:
         return Reading(Normals(unit(mean), members.valid.all(0)), 1 - lengths(mean).clamp(max=1))
     if isinstance(members, Labels):
         votes = F.one_hot(members.ids, len(members.classes)).float().mean(0)
-        share, ids = votes.max(-1)
-        return Reading(Labels(ids, members.classes), 1 - share)
+        shares = votes.gather(-1, members.ids.movedim(0, -1)).movedim(-1, 0)
+        first = shares.argmax(0, keepdim=True)
+        return Reading(Labels(members.ids.gather(0, first)[0], members.classes), 1 - shares.amax(0))
     if isinstance(members, Mask):
         mean = members.probability.mean(0)
         return Reading(Mask(mean, members.valid.all(0)), members.probability.std(0, correction=0))

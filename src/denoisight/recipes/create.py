@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from ..create.annotate import Annotating, Ways
-from ..create.captions import Words
+from ..create.captions import KNOWN, Words
 from ..create.engines import make_locally, make_on_ray
 from ..create.filters import Filters
 from ..create.folder import pairs_folder
@@ -18,7 +18,7 @@ from ..create.pairs import Maker, check_captions
 from ..create.shards import Slices
 from ..create.sheet import write_pairs_sheet
 from ..create.variation import Variation
-from ..data.open import open_pictures
+from ..data.open import anywhere, open_pictures
 from ..data.paired import written
 from ..data.readers import Reader
 from ..data.shards import read_lines, reasons
@@ -70,20 +70,28 @@ class Order:
     seed: int = 0
     batch: int = 16
 
+    def anywhere(self) -> Order:
+        """The same for a process that runs in another folder."""
+        captions = self.captions if self.captions in KNOWN else str(Path(self.captions).resolve())
+        model = str(Path(self.model).resolve()) if Path(self.model).exists() else self.model
+        return replace(self, model=model, data=anywhere(self.data), captions=captions)
+
     def source(self, model: Model) -> Reader:
+        """Truths are read only where something is made of them: then of pictures that have all of them."""
         if self.data:
-            return open_pictures(self.data, self.split)
+            return open_pictures(self.data, self.split, annotated=self.captions == "labels" or self.filters.balance > 0)
         side = self.res or model.parts.config.resolution
         return Words(self.words, (side, side))
 
     def maker(self) -> Maker:
         model = load(self.model, self.device, self.precision, self.allow_pickle)
         level = noise_levels(self.noise_level) if self.data else (1.0, 1.0)
+        steps = 25 if self.steps is None else self.steps
         guidance = 2.0 if self.guidance is None and not self.data else self.guidance
         sampler = self.sampler or ("" if self.data else "ddim")
         avoid = (*self.avoid, *filter(None, [self.negative]))
         variation = Variation(
-            self.per_image if self.data else self.num, level, self.noise, self.steps or 25, sampler, guidance,
+            self.per_image if self.data else self.num, level, self.noise, steps, sampler, guidance,
             avoid, self.seed, self.res, self.batch, self.eta,
         )  # fmt: skip
         annotating = Annotating(self.tasks, self.route, None, self.ensemble, self.consistency, self.exact, self.mirror)
@@ -109,7 +117,13 @@ def create_pairs(
     workers: int = 2,
 ) -> None:
     """Write the pairs, tell what became of them, and draw a sheet. `share` is (which, of how many workers)."""
+    if engine == "ray":
+        if share != (None, None):
+            raise UsageError("Ray divides the shards among its workers itself; leave out --num-shards and --shard.")
+        order = order.anywhere()
     maker = order.maker()
+    for note in maker.source.notes:
+        log.info("%s", note)
     check_captions(maker)
     if format == "folder":
         if share != (None, None) or engine != "local" or world()[1] > 1:
@@ -117,15 +131,18 @@ def create_pairs(
         lost = pairs_folder(maker, out, shard_size)
         _tell(out, len(written(out)), dict(reasons_of(lost)))
     else:
+        slices = Slices.of(maker, shard_size)
         if engine == "ray":
-            make_on_ray(partial(Order.maker, order), out, Slices.of(maker, shard_size), workers, order.device != "cpu")
+            make_on_ray(partial(Order.maker, order), out.resolve(), slices, workers, order.device != "cpu")
         else:
             make_locally(maker, out, shard_size, *share)
         lines = read_lines(out)
         pairs = sum(line.pairs for line in lines)
-        if not pairs and len(lines) < len(Slices.of(maker, shard_size)):
-            log.info("%s holds no labelled images yet; other workers' shards are not finished.", out)
-            return
+        if len(lines) < len(slices):
+            log.info("%d of %d shards are finished; the others are other workers'.", len(lines), len(slices))
+            if not pairs:
+                log.info("%s holds no labelled images yet.", out)
+                return
         _tell(out, pairs, reasons(lines))
     log.info("%s", write_pairs_sheet(out, maker.source))
 

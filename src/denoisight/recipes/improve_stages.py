@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import resource
 import time
 from collections import Counter
@@ -29,11 +30,27 @@ log = logging.getLogger(__name__)
 
 FEW = 10
 """Sources that a shard is made from, so that creating can end in good time."""
+BEAT = 5.0
+"""Seconds after which it is written down again how far a stage is, in case that the process is killed."""
+
+
+class Passes(Counter[str]):
+    """How many images, or latents, networks were asked about. `tell` is called as it grows, every `BEAT` seconds."""
+
+    due: float = math.inf
+    tell: Callable[[], object] = time.monotonic  # until who waits for news says what to call
+
+    def update(self, *counts: Any, **more: Any) -> None:
+        super().update(*counts, **more)
+        if time.monotonic() > self.due:
+            self.due = time.monotonic() + BEAT
+            self.tell()
 
 
 class Stages:
     """Runs what is not done yet in `out`, within `max_time` seconds where there are any, and writes down each stage's
-    wall time, counts and peak memory in `out/stages.jsonl`. A stage that was stopped keeps what it took by then."""
+    wall time, counts and peak memory in `out/stages.jsonl`. A stage that was stopped keeps what it took by then; of
+    one that was killed a few seconds may be missing."""
 
     def __init__(self, out: Path, max_time: float | None, quiet: bool = False) -> None:
         self.out, self.max_time, self.quiet = out, max_time, quiet
@@ -94,16 +111,16 @@ class Stages:
         self.run(name, work, passes)
         return folder
 
-    def judge(self, name: str, look: Callable[[Counter[str]], dict[str, Any]]) -> None:
+    def judge(self, name: str, look: Callable[[Passes], dict[str, Any]]) -> None:
         """A look at what was created; it counts what networks are asked about."""
         passes = self._passes(name)
         self.run(name, lambda: look(passes), passes)
 
-    def _passes(self, name: str) -> Counter[str]:
+    def _passes(self, name: str) -> Passes:
         """Of a stage so far."""
-        return Counter(images=self.lines.get(name, {}).get("network_passes", 0))
+        return Passes(images=self.lines.get(name, {}).get("network_passes", 0))
 
-    def run(self, name: str, work: Callable[[], dict[str, Any]], passes: Counter[str] | None = None) -> dict[str, Any]:
+    def run(self, name: str, work: Callable[[], dict[str, Any]], passes: Passes | None = None) -> dict[str, Any]:
         """Do it, unless it is done, and what is told of it; `passes`, which it counts, of one that is stopped, too."""
         before = self.lines.get(name, {"seconds": 0.0, "stopped": True})
         if not before.get("stopped"):
@@ -111,14 +128,21 @@ class Stages:
             return before
         log.info("Stage %s.", name)
         _forget_peak()
-        began, told = time.monotonic(), {"stopped": True}
-        try:
-            told = work()
-        finally:
+        began = time.monotonic()
+        told: dict[str, Any] = {"stopped": True}
+
+        def note() -> None:
             seconds = before["seconds"] + time.monotonic() - began
             counts = {} if passes is None else {"network_passes": passes["images"]}
             self.lines[name] = {"stage": name, "seconds": round(seconds, 1), **counts, **told, "peak_mb": _peak_mb()}
             write_text(self.out / "stages.jsonl", "".join(json.dumps(line) + "\n" for line in self.lines.values()))
+
+        if passes is not None:
+            passes.tell, passes.due = note, began + BEAT
+        try:
+            told = work()
+        finally:
+            note()
         return self.lines[name]
 
 

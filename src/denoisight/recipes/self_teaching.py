@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..data.open import open_data, open_pictures, subset
+from ..data.open import folder_of, open_data, open_pictures, subset
 from ..data.readers import Reader
+from ..data.readers.folder import folder_info
 from ..data.readers.shards import is_shards
 from ..data.unlabelled import Joined, Renamed, Unlabelled
 from ..errors import RecipeError
@@ -30,7 +30,7 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     check_self_teaching(recipe)
     size = (recipe.res or 64,) * 2
     # Nothing is judged on created pictures, so none are held out.
-    split = "all" if is_shards(Path(own.pictures)) else "train"
+    split = "all" if _are_created(own.pictures) else "train"
     if own.labels == "own":
         truths = [task.truth for task in make_tasks(recipe.tasks, ("any",))]
         pictures = open_data(own.pictures, split, truths, size=size)
@@ -40,6 +40,11 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
     if own.labels == "own":
         chosen = Renamed(chosen, "beside")
     return Joined((chosen,)) if own.alone else Joined((reader, chosen), own.labelled)
+
+
+def _are_created(spec: str) -> bool:
+    folder = folder_of(spec)
+    return folder is not None and (is_shards(folder) or bool(folder_info(folder).source))
 
 
 def check_self_teaching(recipe: Recipe) -> None:

@@ -48,8 +48,10 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: Optimizer, avera
     try:
         state = json.loads((folder / "state.json").read_text())
         module.load_state_dict(load_file(folder / "weights.safetensors"))
-        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-        average.load_state_dict(torch.load(folder / "average.pt", weights_only=True))
+        # It puts what it loads beside its weights, wherever that was before; an average does not.
+        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True))
+        here = average.shadow_params[0].device if average.shadow_params else "cpu"
+        average.load_state_dict(torch.load(folder / "average.pt", map_location=here, weights_only=True))
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"Checkpoint {folder} does not fit this run ({first}); resume from another.") from error

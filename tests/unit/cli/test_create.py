@@ -1,6 +1,7 @@
 """`denoisight create` as a user meets it."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -13,9 +14,9 @@ from denoisight.data.files import write_annotation
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data
 from denoisight.data.readers.shards import provenance
-from denoisight.errors import DataError
+from denoisight.errors import DataError, UsageError
 from denoisight.models.folder import save
-from denoisight.recipes.create import check_made
+from denoisight.recipes.create import Order, check_made
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,8 @@ def test_a_caption_says_what_to_avoid(run, tmp_path):
         (["--data", "scenes:2", "--noise-level", "much"], 2, "'much'"),
         (["--data", "scenes:2", "--task", "albedo"], 2, "albedo"),
         (["--data", "scenes:2", "--shard", "1"], 2, "--num-shards"),
+        (["--data", "scenes:2", "--shard", "1", "--num-shards", "2", "--engine", "ray"], 2, "Ray divides the shards"),
+        (["--data", "scenes:2", "--captions", "none", "--engine", "ray", "--workers", "0"], 2, "0 workers"),
         (["--data", "scenes:2", "--shard", "2", "--num-shards", "2"], 2, "0 to 1"),
         (["--data", "scenes:2", "--task", "depth", "--consistency"], 2, "label both (--task depth,normals)"),
         (["--data", "nowhere"], 3, "nowhere"),
@@ -140,9 +143,9 @@ def test_a_worker_without_captions_is_no_failure(run, tmp_path, caplog):
     (tmp_path / "c.csv").write_text(f"{reader.keys[0]},a red box\n")
     words = [*VARY, "--captions", tmp_path / "c.csv", "--num-shards", "2"]
     run(*words, "--shard", "1")
-    assert "no labelled images yet" in caplog.text
+    assert "1 of 2 shards are finished" in caplog.text and "no labelled images yet" in caplog.text
     run(*words, "--shard", "0")
-    assert "holds 2 labelled images; 2 were dropped: 2 no caption" in caplog.text
+    assert "2 of 2" not in caplog.text and "holds 2 labelled images; 2 were dropped: 2 no caption" in caplog.text
 
 
 def test_a_data_set_is_varied_and_labelled(run, tmp_path, caplog):
@@ -224,6 +227,44 @@ def test_pictures_without_captions_say_so(run, tmp_path):
     run(*words, "--captions", "labels")
     told = provenance(tmp_path / "out")
     assert {pair["text"] for pair in told.values()} == {"a photo of class 0 and class 1"}
+
+
+def test_pictures_are_varied_whatever_is_known_of_them(run, tmp_path, caplog):
+    """Truths are looked for only where captions are made of them; who leaves something out says so."""
+    caplog.set_level("INFO")
+    for i in range(3):
+        image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(i))
+        write_image(tmp_path / "photos" / "rgb" / f"{i}.png", image)
+    labels = Labels(torch.arange(256).reshape(16, 16) // 128, ("sky", "road"))
+    write_annotation(tmp_path / "photos" / "label", "1", labels)
+    words = ["--data", tmp_path / "photos", "--split", "all", "--task", "depth", "--per-image", "1", "--keep-empty"]
+    run(*words, "--captions", "labels")
+    assert {pair["source"] for pair in provenance(tmp_path / "out").values()} == {"1"}
+    assert "Left out 2 items that lack semantic" in caplog.text
+    shutil.rmtree(tmp_path / "out")
+    run(*words, "--captions", "none")
+    assert {pair["source"] for pair in provenance(tmp_path / "out").values()} == {"0", "1", "2"}
+
+
+def test_no_steps_are_not_as_many_as_usual(model):
+    with pytest.raises(UsageError, match="steps is 0"):
+        Order(str(model), "cpu", data="scenes:2", steps=0).maker()
+
+
+def test_an_order_may_be_carried_out_in_another_folder(model, tmp_path, monkeypatch):
+    write_image(tmp_path / "base" / "photos" / "a.png", torch.rand(3, 16, 16))
+    (tmp_path / "words.csv").write_text("a,a red box\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(model.parent)
+    monkeypatch.setenv("DENOISIGHT_DATA_DIR", os.path.relpath(tmp_path / "base"))
+    words = os.path.relpath(tmp_path / "words.csv")
+    for spec in ("photos", os.path.relpath(tmp_path / "base" / "photos")):
+        monkeypatch.chdir(model.parent)
+        order = Order("model", "cpu", data=spec, split="all", captions=words, per_image=1, steps=1).anywhere()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert order.maker().source.keys == ("a",)
+    assert Order("embedded", data="scenes:3").anywhere() == Order("embedded", data="scenes:3")
+    assert Order("embedded", data=f"folder:{tmp_path / 'base'}").anywhere().data == f"folder:{tmp_path / 'base'}"
 
 
 @pytest.mark.parametrize(

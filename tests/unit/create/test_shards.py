@@ -26,6 +26,7 @@ from denoisight.data.check import validate
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data, subset
 from denoisight.data.paired import write_pairs
+from denoisight.data.readers import shards
 from denoisight.data.readers.folder import read_pictures
 from denoisight.data.readers.shards import provenance
 from denoisight.data.shards import read_lines, reasons, write_manifest
@@ -294,6 +295,33 @@ def test_a_reader_refuses_a_shard_cut_short_and_passes_over_unfinished_ones(whol
     with pytest.raises(DataError, match=r"created-000001\.tar is missing or cut short"):
         open_data(folder, "all")
     assert validate(folder)[0].kind == "damaged file"
+
+
+def test_a_damaged_line_counts_whatever_the_manifest_tells(whole, maker, tmp_path, caplog):
+    folder = copied(whole, tmp_path / "out")
+    (folder / "created-000001.json").write_text("{")
+    assert [line.name for line in read_lines(folder)] == ["created-000000.tar", "created-000002.tar"]
+    make_locally(maker, folder, PER_SHARD)
+    assert content(folder) == content(whole)
+
+
+def test_a_shard_cut_short_is_made_again_which_is_said(whole, maker, tmp_path, caplog):
+    folder = copied(whole, tmp_path / "out")
+    archive = folder / "created-000001.tar"
+    archive.write_bytes(archive.read_bytes()[:-100])
+    make_locally(maker, folder, PER_SHARD)
+    assert content(folder) == content(whole) and f"{archive} is not what it was" in caplog.text
+
+
+def test_a_look_at_a_few_opens_no_other_shards(whole, monkeypatch):
+    opened, open_one = [], shards.members
+    monkeypatch.setattr(shards, "members", lambda path: opened.append(path.name) or open_one(path))
+    every = open_data(whole, "all").keys
+    opened.clear()
+    few, facts = shards.read_few(whole, 2)
+    assert few.keys == (every[0], every[len(every) // 2]) and set(few.keys) <= set(facts)
+    assert len(set(opened)) == 2 < len(list(whole.glob("*.tar")))
+    assert shards.read_few(whole, 99)[0].keys == every
 
 
 def test_the_manifest_alone_tells_of_the_shards(whole, tmp_path):

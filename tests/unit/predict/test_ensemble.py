@@ -118,6 +118,15 @@ def test_labels_vote():
     assert uncertainty.tolist() == [[0.25, 0.25]]
 
 
+def test_of_as_many_votes_those_of_the_first_count():
+    """Whatever the numbers of the classes are."""
+    ids = torch.tensor([[[2, 0]], [[0, 2]], [[1, 1]], [[1, 2]]])
+    merged, uncertainty = agree(Labels(ids[:2], ("a", "b", "c")))
+    assert merged.ids.tolist() == [[2, 0]] and uncertainty.tolist() == [[0.5, 0.5]]
+    merged, uncertainty = agree(Labels(ids, ("a", "b", "c")))
+    assert merged.ids.tolist() == [[1, 2]] and uncertainty.tolist() == [[0.5, 0.5]]
+
+
 def test_masks_are_averaged():
     members = Mask(torch.tensor([[[0.0, 1.0]], [[1.0, 1.0]]]), torch.ones(2, 1, 2, dtype=torch.bool))
     merged, uncertainty = agree(members)

@@ -19,11 +19,13 @@ from denoisight.cli.report import report as report_command
 from denoisight.create.captions import said
 from denoisight.create.filters import Filters
 from denoisight.create.variation import Variation
+from denoisight.data.export import export
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data
 from denoisight.data.paired import write_pairs
 from denoisight.errors import DataError, DenoisightError, RecipeError, UsageError
 from denoisight.predict.load import load
+from denoisight.recipes import improve_stages
 from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.improve import Plan, improve
 from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_improve_page
@@ -239,6 +241,23 @@ def test_a_stage_that_was_stopped_keeps_its_time(tmp_path: Path) -> None:
     assert again.run("warm-up", stopped)["steps"] == 3, "done once"
 
 
+def test_a_stage_that_is_killed_has_told_how_long_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(improve_stages, "BEAT", 0.1)
+
+    def killed(passes: improve_stages.Passes) -> dict[str, object]:
+        passes.update(images=2)
+        assert not (tmp_path / "stages.jsonl").exists(), "not written at every pass"
+        time.sleep(0.2)
+        passes.update(images=1)
+        late = Stages(tmp_path, max_time=10.0)  # what the next call sees, were this one killed now
+        assert not late.done and 9.0 <= late.left() <= 9.8 and late.lines["look"]["network_passes"] == 3
+        return {}
+
+    stages = Stages(tmp_path, max_time=10.0)
+    stages.judge("look", killed)
+    assert [line["stage"] for line in stages.done] == ["look"]
+
+
 @pytest.mark.parametrize("route", ["readout", "denoise"])
 def test_teaching_oneself_goes_on_bit_for_bit(creator: Path, tmp_path: Path, route: str) -> None:
     own = {**TINY, "model": str(creator), "steps": 6, "checkpoint_every": 2, "self_teaching": {"pictures": "scenes:3"}}
@@ -389,6 +408,22 @@ def test_words_have_no_answer_on_pictures_without_truths() -> None:
     recipe = override(self_improve(("referring",), "scenes:4"), {"self_teaching": {"pictures": "scenes:2"}})
     with pytest.raises(RecipeError, match="referring"):
         beside(recipe, open_data("scenes:4"))
+
+
+def test_created_pictures_are_not_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However they lie, and whatever leads there; of others those for judging stay out."""
+    reader = open_data("scenes:9", "train", ["normals"])
+    for folder, source in (("real", None), ("made", {"weights": "0"})):
+        write_pairs((reader[i] for i in range(9)), tmp_path / folder, source=source)
+    export(open_data(tmp_path / "made", "all"), tmp_path / "shards", "shards")
+    monkeypatch.setenv("DENOISIGHT_DATA_DIR", str(tmp_path))
+
+    def counted_from(spec: str) -> int:
+        return len(beside(override(self_improve(("normals",), ""), {"self_teaching": {"pictures": spec}}), reader))
+
+    everywhere = ("made", "shards", f"folder:{tmp_path / 'made'}", f"shards:{tmp_path / 'shards'}")
+    assert {counted_from(spec) for spec in everywhere} == {9 + 9}
+    assert counted_from("real") < 9 + 9
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,20 @@ def test_the_last_checkpoint_outlives_a_full_disk(tmp_path: Path, full_disk: Ful
     assert load_checkpoint(before, module, optimizer, average)["step"] == 1
 
 
+def test_a_checkpoint_of_another_device_is_brought_here(tmp_path: Path) -> None:
+    """Weights that are nowhere stand for a device that this machine lacks."""
+    written, read = nn.Linear(3, 3), nn.Linear(3, 3, device="meta")
+    optimizers = [torch.optim.AdamW(module.parameters()) for module in (written, read)]
+    averages = [averaged(module, 0.9) for module in (written, read)]
+    written(torch.ones(1, 3)).sum().backward()
+    optimizers[0].step()
+    folder = save_checkpoint(tmp_path, 1, written, optimizers[0], averages[0], {})
+    load_checkpoint(folder, read, optimizers[1], averages[1])
+    states = [state[name] for state in optimizers[1].state.values() for name in ("exp_avg", "exp_avg_sq")]
+    assert {tensor.device.type for tensor in (*averages[1].shadow_params, *states)} == {"meta"}
+    averages[1].step(read.parameters())
+
+
 @pytest.mark.parametrize("content", [b"", b"none of ours"])
 def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
     module = nn.Linear(2, 2)

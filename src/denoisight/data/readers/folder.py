@@ -31,7 +31,23 @@ class FolderReader:
     stated: DatasetInfo
     every: tuple[Item, ...]
     """The items of all splits: where nothing names the classes, all of them tell how many there are."""
-    notes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    lacking: tuple[Item, ...] = ()
+    """Items of the split that are no samples, since a truth is not there."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not self.lacking:
+            return self.told
+        left = f"Left out {len(self.lacking)} items that lack {' or '.join(self.truths)}"
+        return (*self.told, f"{left}: {shortlist(item.key for item in self.lacking)}.")
+
+    @property
+    def pictures(self) -> FolderReader:
+        """All pictures of the split, without truths."""
+        items = sorted((*self.items, *self.lacking), key=lambda item: item.key) if self.lacking else self.items
+        bare = tuple(replace(item, truths={}, phrases={}) for item in items)
+        return replace(self, items=bare, truths=(), lacking=())
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -105,10 +121,9 @@ def read_items(
     notes = [*(note for part in found.values() for note in part.notes), note]
     if unknown := present - set(info.kinds):
         notes.append(f"Left out truths of an unknown kind: {shortlist(sorted(unknown))}.")
-    if lacking := [item.key for item in items if not item.truths.keys() >= set(names)]:
-        notes.append(f"Left out {len(lacking)} items that lack {' or '.join(names)}: {shortlist(lacking)}.")
     notes.append(_rounding_note(whole[0], names))
-    return FolderReader(name, whole, names, info, every, tuple(filter(None, notes)))
+    lacking = tuple(item for item in items if not item.truths.keys() >= set(names))
+    return FolderReader(name, whole, names, info, every, tuple(filter(None, notes)), lacking)
 
 
 def read_pictures(root: Path, split: str) -> FolderReader:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from ..arrays import ARRAY_SUFFIXES
 from ..images import IMAGE_SUFFIXES
 from ..info import read_info
 from ..problem import bad_file
-from ..shards import LINES, MANIFEST, read_lines
+from ..shards import LINES, MANIFEST, ShardLine, read_lines
 from .folder import FolderReader, read_items
 from .layout import TRUTH_NAMES, Index, Item, TruthFile, exacter
 
@@ -41,14 +43,7 @@ def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderRea
 
     Raises `DataError` for an archive that is missing, cut short, or holds what is no pair.
     """
-    lines = read_lines(root)
-    if not lines:
-        raise DataError(
-            f"No shard in {root} is finished yet; run the command that writes them (denoisight create, or data export) "
-            "once more: it goes on where it was stopped."
-        )
-    if broken := [line.name for line in lines if not line.is_whole(root)]:
-        raise bad_file(root / broken[0], "damaged file", "is missing or cut short", "run what made it again")
+    lines = _finished(root)
     items = tuple(item for line in lines if line.pairs for item in _items(root / line.name))
     if not items:
         raise DataError(
@@ -57,6 +52,40 @@ def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderRea
     unfinished = len({path.name for path in root.glob("*.tar")} - {line.name for line in lines})
     notes = (f"Left out {unfinished} shards that are not finished.",) if unfinished else ()
     return read_items(root, {"": Index(items, notes)}, split, truths, "shards", read_info(root))
+
+
+def read_few(root: Path, most: int) -> tuple[FolderReader, dict[str, dict[str, Any]]]:
+    """At most so many pairs, spread evenly over all, and where they are from; no shard is opened but theirs.
+
+    Raises `DataError` as `read_shards`.
+    """
+    lines = [line for line in _finished(root) if line.pairs]
+    ends = list(accumulate(line.pairs for line in lines))
+    count = min(most, ends[-1]) if ends else 0
+    by_shard: dict[int, list[int]] = {}
+    for place in (i * ends[-1] // count for i in range(count)):
+        shard = bisect(ends, place)
+        by_shard.setdefault(shard, []).append(place - ends[shard] + lines[shard].pairs)
+    items, facts = list[Item](), dict[str, dict[str, Any]]()
+    for shard, places in by_shard.items():
+        archive = root / lines[shard].name
+        there = _items(archive)
+        items += [there[place] for place in places]
+        facts |= provenance_in(archive)
+    return read_items(root, {"": Index(tuple(items))}, "all", (), "shards", read_info(root)), facts
+
+
+def _finished(root: Path) -> list[ShardLine]:
+    """The lines of shards that are there in their full length."""
+    lines = read_lines(root)
+    if not lines:
+        raise DataError(
+            f"No shard in {root} is finished yet; run the command that writes them (denoisight create, or data export) "
+            "once more: it goes on where it was stopped."
+        )
+    if broken := [line.name for line in lines if not line.is_whole(root)]:
+        raise bad_file(root / broken[0], "damaged file", "is missing or cut short", "run what made it again")
+    return lines
 
 
 def provenance(root: Path) -> dict[str, dict[str, Any]]:
