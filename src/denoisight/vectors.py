@@ -19,3 +19,8 @@ def lengths(vectors: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b h w"]:
 def unit(vectors: Float[Tensor, "*b c h w"], shortest: float = 1e-12) -> Float[Tensor, "*b c h w"]:
     """Of length 1, but for those shorter than `shortest`, which are divided by that."""
     return vectors / lengths(vectors).clamp(min=shortest)[..., None, :, :]
+
+
+def widened(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """In float64; on the CPU where their device has none (MPS)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()

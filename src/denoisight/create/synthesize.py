@@ -16,7 +16,7 @@ from ..diffusion.guidance import classifier_free, share_out
 from ..diffusion.noise import NOISES, add_noise, fresh_noise
 from ..diffusion.prediction import Denoiser
 from ..diffusion.samplers import SAMPLERS, invert
-from ..errors import UsageError, pick
+from ..errors import DenoisightError, UsageError, pick
 from ..models.backbone import Backbone, Condition
 from ..predict.model import Model
 from ..runtime import item_seed
@@ -150,7 +150,11 @@ def walk(
         denoiser, x, cond, backbone.schedule, steps, noise=fresh, **walking
     ):  # fmt: skip
         x = step.x
-    return (backbone.latents.decode(x.to(cond.image)).float() / 2 + 0.5).clamp(0, 1)
+    images = backbone.latents.decode(x.to(cond.image)).float()
+    if not images.isfinite().all():
+        precision = cond.image.dtype
+        raise DenoisightError(f"The network computed NaN or infinity in {precision}; try --precision bf16 or fp32.")
+    return (images / 2 + 0.5).clamp(0, 1)
 
 
 def create_images(

@@ -86,10 +86,20 @@ class DatasetInfo:
     @property
     def labeller(self) -> str:
         """The beginning of the hash of the weights that made the labels; "" where no model of ours did."""
+        return str(self._made.get("weights", "")) if "annotating" in self._made else ""
+
+    @property
+    def created(self) -> bool:
+        """Whether a network made the pictures."""
+        return not {"variation", "created by", "edited by"}.isdisjoint(self._made)
+
+    @property
+    def _made(self) -> Mapping[str, Any]:
+        """How pictures and labels were made, before they were exported."""
         made = self.source
-        while isinstance(made.get("origin"), dict):  # what was exported tells whence
+        while isinstance(made.get("origin"), dict):
             made = made["origin"]
-        return str(made.get("weights", "")) if "annotating" in made else ""
+        return made
 
     def table(self, truth: str) -> LabelTable | None:
         return self.tables.get(truth, self.tables.get(""))

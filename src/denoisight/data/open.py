@@ -17,6 +17,7 @@ from .readers import READERS, Reader
 from .readers.coco import CocoReader
 from .readers.folder import FolderReader, read_pictures
 from .readers.layout import Item
+from .readers.shards import is_shards
 from .readers.splits import indices
 from .scenes import CLASSES, Scenes
 from .view import View
@@ -59,14 +60,16 @@ def open_pictures(
 ) -> Reader:
     """As `open_data`, and folders of pictures that have no truths, too.
 
-    Not `annotated`, files beside pictures are not read, and pictures that lack some of them are there like any other.
+    Not `annotated`, scenes have no truths; of a folder whose truths are files beside pictures none is read, and
+    pictures that lack some are there like any other.
     """
     try:
         reader = open_data(spec, split, size=size, annotated=annotated)
     except DataError:
-        if not Path(spec).is_dir() or _has_truths(Path(spec)) and (annotated or _has_faults(Path(spec))):
+        folder = folder_of(str(spec))
+        if folder is None or is_shards(folder) or _has_truths(folder) and (annotated or _has_faults(folder)):
             raise
-        return read_pictures(Path(spec), split)
+        return read_pictures(folder, split)
     return reader if annotated or not isinstance(reader, FolderReader) else reader.pictures
 
 
@@ -186,7 +189,7 @@ def anywhere(spec: str) -> str:
     if not spec or (folder := folder_of(spec)) is None:
         return spec
     reader, colon, _ = spec.partition(":")
-    return f"{reader}:{folder.resolve()}" if colon and not Path(spec).is_dir() else str(folder.resolve())
+    return f"{reader}:{folder.absolute()}" if colon and not Path(spec).is_dir() else str(folder.absolute())
 
 
 def _folder(name: str) -> Path:

@@ -20,6 +20,7 @@ from ..predict.model import Model
 from ..predict.options import Options
 from ..runtime import item_seed
 from ..tasks import Task
+from ..vectors import widened
 from .protocols import Protocol
 from .run import Progress, enter
 from .steps import StepScores, blank, grid_of
@@ -144,13 +145,13 @@ def _walk_both(
             sums.fed[row, step.index] += _detail(told, group.valid)
             error = (canvas - group.truth).float() * group.valid[:, None]
             errors[step.index] += error
-            sums.error[step.index] += error.double().square().sum().cpu()
+            sums.error[step.index] += widened(error).square().sum().cpu()
     for index, total in enumerate(errors):
-        sums.common[index] += (total / len(seeds)).double().square().sum().cpu()
+        sums.common[index] += widened(total / len(seeds)).square().sum().cpu()
 
 
 def _detail(canvas: Float[Tensor, "b 3 h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """The energy of what a 3 x 3 mean takes away, where all nine pixels are valid."""
     inside = F.max_pool2d((~valid)[:, None].float(), 3, stride=1, padding=1) == 0
     smooth = F.avg_pool2d(F.pad(canvas.float(), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    return ((canvas.float() - smooth).double().square() * inside).sum().cpu()
+    return widened((canvas.float() - smooth) * inside).square().sum().cpu()

@@ -29,7 +29,7 @@ class PixelPatches:
 class AutoencoderLatents(nn.Module):
     """A diffusers `AutoencoderKL` or `AutoencoderTiny`, frozen, scaled as its own configuration says.
 
-    Latents are the posterior's mode; decoded pixels may leave [-1, 1]. Both come in the precision of its weights.
+    Latents are the posterior's mode; decoded pixels may leave [-1, 1].
     """
 
     def __init__(self, vae: nn.Module) -> None:
@@ -41,6 +41,7 @@ class AutoencoderLatents(nn.Module):
 
     @property
     def precision(self) -> torch.dtype:
+        """To which all that comes in is brought."""
         return next(self.vae.parameters()).dtype
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from ..annotations import Annotation, Depth, Labels, Mask, Normals
 from ..errors import UsageError, pick
 from ..models.ensembles import marigold_depth, marigold_normals
 from ..tasks import Reading
-from ..vectors import lengths, unit
+from ..vectors import lengths, unit, widened
 
 
 def agree(members: Annotation, method: str = "closed-form") -> Reading:
@@ -73,7 +73,7 @@ def _align(values: Float[Tensor, "e h w"], rounds: int = 5) -> Float[Tensor, "e 
 
     The closed form of the alignment that Marigold finds by a general optimiser (Ke et al., CVPR 2024, section 3.4).
     """
-    flat = values.flatten(1).double()
+    flat = widened(values.flatten(1))
     aligned = flat
     for _ in range(rounds):
         middle = _median(aligned)

@@ -29,6 +29,12 @@ def load(name: str | Path, device: str = "auto", dtype: str = "fp32", allow_pick
     return model.to(device, dtype)
 
 
+def absolute(name: str) -> str:
+    """The same model for a process that runs in another folder."""
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if name not in SHIPPED and folder.exists() else name
+
+
 def find_folder(name: str, allow_pickle: bool = False) -> Path:
     """Where the model of a name lies, which may take a download. Raises `WeightsError` where there is none."""
     if name in SHIPPED:

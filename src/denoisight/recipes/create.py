@@ -23,7 +23,7 @@ from ..data.paired import written
 from ..data.readers import Reader
 from ..data.shards import read_lines, reasons
 from ..errors import DataError, UsageError, shortlist
-from ..predict.load import load
+from ..predict.load import absolute, load
 from ..predict.model import Model
 from ..runtime import world
 
@@ -72,9 +72,8 @@ class Order:
 
     def anywhere(self) -> Order:
         """The same for a process that runs in another folder."""
-        captions = self.captions if self.captions in KNOWN else str(Path(self.captions).resolve())
-        model = str(Path(self.model).resolve()) if Path(self.model).exists() else self.model
-        return replace(self, model=model, data=anywhere(self.data), captions=captions)
+        captions = self.captions if self.captions in KNOWN else str(Path(self.captions).absolute())
+        return replace(self, model=absolute(self.model), data=anywhere(self.data), captions=captions)
 
     def source(self, model: Model) -> Reader:
         """Truths are read only where something is made of them: then of pictures that have all of them."""
@@ -133,7 +132,7 @@ def create_pairs(
     else:
         slices = Slices.of(maker, shard_size)
         if engine == "ray":
-            make_on_ray(partial(Order.maker, order), out.resolve(), slices, workers, order.device != "cpu")
+            make_on_ray(partial(Order.maker, order), out.absolute(), slices, workers, order.device != "cpu")
         else:
             make_locally(maker, out, shard_size, *share)
         lines = read_lines(out)

@@ -22,7 +22,6 @@ from ..data.augment import fit
 from ..data.open import folder_of, open_data, subset
 from ..data.readers import Reader
 from ..errors import DataError, UsageError, shortlist
-from ..models.folder import Parts
 from ..predict.load import load
 from ..predict.model import Model, task_of
 from ..runtime import versions, whole_folder, world, write_json
@@ -137,13 +136,13 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     out = Path(out)
     if plan.warm_up.threads:
         torch.set_num_threads(plan.warm_up.threads)  # which settings of created pictures hold, too
-    starting = _check(plan)
+    resolution = _check(plan)
     _claim(out, plan, overwrite)
     stages, device = Stages(out, plan.max_time, quiet), plan.warm_up.device
     model = plan.warm_up.model
     if plan.adapt:
         model = str(stages.train("adapt", plan.adapt, ADAPT_SHARE))
-    looks = Looks(plan.source(starting.config.resolution), model, plan.judge, device, FEW if plan.max_time else MOST)
+    looks = Looks(plan.source(resolution), model, plan.judge, device, FEW if plan.max_time else MOST)
     trained = [stages.train("warm-up", override(plan.warm_up, {"model": model}), WARM_SHARE)]
     for turn in range(1, plan.rounds + 1):
         best, left = min(trained, key=_badness), 1 / (plan.rounds - turn + 1)
@@ -159,9 +158,9 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     return done
 
 
-def _check(plan: Plan) -> Parts:
-    """What is begun with. Raises, before anything is begun, what a stage would raise of the model, the tasks, the data
-    or the words."""
+def _check(plan: Plan) -> int:
+    """The side in pixels at which is worked. Raises, before anything is begun, what a stage would raise of the model,
+    the tasks, the data or the words."""
     if (ranks := world()[1]) > 1:
         raise UsageError(
             f"{ranks} processes were started, but improve is for one; let them share its stages one by one, as "
@@ -185,7 +184,7 @@ def _check(plan: Plan) -> Parts:
                 f"{what}; leave it out, or learn what can be doubted (normals, semantic) by --route readout."
             )
         log.warning("%s: they are taken as they are.", what)
-    return parts
+    return parts.config.resolution
 
 
 def _claim(out: Path, plan: Plan, overwrite: bool) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
-from torch import nn
+from torch import Tensor, nn
 
 from ..annotations import Batch
 from ..data.augment import Augment, fit
 from ..data.open import open_data, open_pictures, subset
 from ..data.readers import Reader
 from ..errors import DenoisightError, RecipeError, UsageError
+from ..models.backbone import Backbone
 from ..models.folder import Parts
 from ..predict.model import Model, task_of
 from ..runtime import pick_device, warn_of_emulation, world
@@ -158,10 +159,16 @@ def _validate(recipe: Recipe, model: Model, objective: nn.Module, held_out: Read
     """Scores of the tasks; of creation the held-out images' own loss, always at the same noise."""
     scores = validate(model, recipe.tasks, recipe.route, held_out, model.parts.config.steps)
     if recipe.teaching.create:
-        creating = DenoiseObjective(model.parts.backbone, (), objective.law, Teaching(create=1.0))
-        loss = _creation_loss(creating, held_out, model.parts.config.resolution, recipe.batch)
+        loss = _creation_loss(
+            _creating(model.parts.backbone, objective.law), held_out, model.parts.config.resolution, recipe.batch
+        )
         scores = {**scores, "create/loss": loss, "badness": scores["badness"] + loss}
     return scores
+
+
+def _creating(backbone: Backbone, law: Tensor) -> DenoiseObjective:
+    """Learns to create alone, where the network is."""
+    return DenoiseObjective(backbone, (), law, Teaching(create=1.0)).to(backbone.device)
 
 
 def _creation_loss(creating: DenoiseObjective, images: Reader, resolution: int, batch: int) -> float:
@@ -223,7 +230,7 @@ def _accelerator(recipe: Recipe, out: Path) -> Accelerator:
     """
     device = pick_device(recipe.device)
     warn_of_emulation(device, recipe.precision)
-    if device.type == "cuda" and recipe.device != "auto":
+    if device.type == "cuda" and device.index is not None and recipe.device != "auto":
         torch.cuda.set_device(device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",

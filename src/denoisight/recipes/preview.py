@@ -33,13 +33,14 @@ def corrupted(
     gt.check([own])
     samples = [reader[i] for i in range(min(count, len(reader)))]
     size = backbone.fitting_size(*samples[0].size, model.parts.config.resolution)
-    batch = Batch.of([sample.resize(*size) for sample in samples])
+    batch = Batch.of([sample.resize(*size) for sample in samples]).to(backbone.device)
     clean = own.codec.encode(batch.truths[truth], batch.images).pixels
     cond = backbone.condition(batch.images, [own.instruct(words) for words in batch.words(truth)])
     seeds = [(seed, key, 0) for key in batch.keys]
-    columns = [batch.images, _seen(clean)]
+    columns = [batch.images.cpu(), _seen(clean)]
     for share in LEVELS:
-        level = backbone.schedule.at(torch.full((len(batch),), backbone.schedule.timestep(share)))
+        step = torch.full((len(batch),), backbone.schedule.timestep(share), device=backbone.device)
+        level = backbone.schedule.at(step)
         strength = gt.strengths(level, backbone.schedule.num_timesteps)
         pixels = corrupt(own, batch.truths, batch.images, strength, gt, seeds)
         if ON_POLICY & set(gt.kinds):
@@ -56,4 +57,4 @@ def corrupted(
 
 
 def _seen(canvas: torch.Tensor) -> torch.Tensor:
-    return ((canvas + 1) / 2).clamp(0, 1)
+    return ((canvas + 1) / 2).clamp(0, 1).float().cpu()

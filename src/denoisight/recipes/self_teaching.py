@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from ..data.open import folder_of, open_data, open_pictures, subset
 from ..data.readers import Reader
 from ..data.readers.folder import folder_info
-from ..data.readers.shards import is_shards
 from ..data.unlabelled import Joined, Renamed, Unlabelled
 from ..errors import RecipeError
 from ..models.folder import Parts
@@ -44,7 +43,7 @@ def beside(recipe: Recipe, reader: Reader) -> Reader:
 
 def _are_created(spec: str) -> bool:
     folder = folder_of(spec)
-    return folder is not None and (is_shards(folder) or bool(folder_info(folder).source))
+    return folder is not None and folder_info(folder).created
 
 
 def check_self_teaching(recipe: Recipe) -> None:

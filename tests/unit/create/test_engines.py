@@ -85,7 +85,8 @@ def test_two_workers_write_the_same_bytes_as_one_process(cluster, order, slices,
 def test_the_command_lets_a_cluster_write_them(cluster, order, whole, tmp_path, monkeypatch):
     """Where the caller is, and not where the cluster was started."""
     monkeypatch.chdir(tmp_path)
-    words = ["--model", os.path.relpath(order.model), "--device", "cpu", "--data", order.data, "--captions", "none", "--per-image", "2"]
+    words = ["--model", os.path.relpath(order.model), "--device", "cpu", "--data", order.data]
+    words += ["--captions", "none", "--per-image", "2"]
     words += ["--steps", "1", "--task", ",".join(order.tasks), "--shard-size", str(PER_SHARD)]
     with pytest.raises(SystemExit) as left:
         main(["create", *words, "--engine", "ray", "--workers", "2", "-o", "out"])

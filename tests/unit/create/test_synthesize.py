@@ -5,7 +5,7 @@ import torch
 
 from denoisight.create.synthesize import Creation, create_images, stream, synthesize
 from denoisight.diffusion.samplers import SAMPLERS
-from denoisight.errors import UsageError
+from denoisight.errors import DenoisightError, UsageError
 from denoisight.models.backbone import Backbone
 from denoisight.predict.model import Model
 
@@ -167,3 +167,10 @@ def test_a_model_that_never_learnt_to_create_says_so(tiny_model):
 def test_settings_out_of_range_are_refused(setting, value):
     with pytest.raises(UsageError, match=setting):
         Creation(**{setting: value})
+
+
+def test_what_is_no_number_is_no_image(make_parts):
+    backbone = make_parts(creates=True).backbone
+    next(backbone.unet.parameters()).data.fill_(torch.nan)
+    with pytest.raises(DenoisightError, match=r"NaN or infinity in torch.float32; try --precision"):
+        synthesize(backbone, ["a box"], [1], steps=1)

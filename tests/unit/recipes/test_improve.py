@@ -413,9 +413,10 @@ def test_words_have_no_answer_on_pictures_without_truths() -> None:
 def test_created_pictures_are_not_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However they lie, and whatever leads there; of others those for judging stay out."""
     reader = open_data("scenes:9", "train", ["normals"])
-    for folder, source in (("real", None), ("made", {"weights": "0"})):
+    for folder, source in (("real", None), ("made", {"variation": {}})):
         write_pairs((reader[i] for i in range(9)), tmp_path / folder, source=source)
     export(open_data(tmp_path / "made", "all"), tmp_path / "shards", "shards")
+    export(open_data(tmp_path / "real", "all"), tmp_path / "copied", "folder")
     monkeypatch.setenv("DENOISIGHT_DATA_DIR", str(tmp_path))
 
     def counted_from(spec: str) -> int:
@@ -423,7 +424,7 @@ def test_created_pictures_are_not_held_out(tmp_path: Path, monkeypatch: pytest.M
 
     everywhere = ("made", "shards", f"folder:{tmp_path / 'made'}", f"shards:{tmp_path / 'shards'}")
     assert {counted_from(spec) for spec in everywhere} == {9 + 9}
-    assert counted_from("real") < 9 + 9
+    assert counted_from("real") == counted_from("copied") < 9 + 9
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from denoisight.predict.load import load
 from denoisight.predict.model import Model
 from denoisight.recipes.adapt import adapt
 from denoisight.recipes.base import Recipe, override
-from denoisight.recipes.launch import _creation_loss, _readers, train
+from denoisight.recipes.launch import _creating, _creation_loss, _readers, train
 from denoisight.train.objectives import DenoiseObjective, Teaching
 
 QUICK = {
@@ -163,3 +163,10 @@ def test_the_loss_of_creation_hangs_on_no_batch(tmp_path: Path) -> None:
     pictures = subset(open_data("scenes:8", "val", size=(64, 48)), 5)
     losses = [_creation_loss(creating, pictures, 32, batch) for batch in (1, 2, 5)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4) and losses[2] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_creation_is_judged_where_the_network_is(first: Path) -> None:
+    """Weights that are nowhere stand for a device that this machine lacks."""
+    backbone = load(first, "cpu").parts.backbone
+    creating = _creating(backbone.to("meta"), torch.ones(backbone.schedule.num_timesteps))
+    assert {tensor.device.type for tensor in (*creating.buffers(), *creating.parameters())} == {"meta"}

@@ -32,22 +32,24 @@ class FolderReader:
     every: tuple[Item, ...]
     """The items of all splits: where nothing names the classes, all of them tell how many there are."""
     told: tuple[str, ...] = ()
-    lacking: tuple[Item, ...] = ()
-    """Items of the split that are no samples, since a truth is not there."""
+    whole: tuple[Item, ...] = ()
+    """All items of the split: some may be no samples, since a truth is not there."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        if not self.lacking:
+        lacking = [item.key for item in self.whole if not item.truths.keys() >= set(self.truths)]
+        if not lacking:
             return self.told
-        left = f"Left out {len(self.lacking)} items that lack {' or '.join(self.truths)}"
-        return (*self.told, f"{left}: {shortlist(item.key for item in self.lacking)}.")
+        return (
+            *self.told,
+            f"Left out {len(lacking)} items that lack {' or '.join(self.truths)}: {shortlist(lacking)}.",
+        )
 
     @property
     def pictures(self) -> FolderReader:
         """All pictures of the split, without truths."""
-        items = sorted((*self.items, *self.lacking), key=lambda item: item.key) if self.lacking else self.items
-        bare = tuple(replace(item, truths={}, phrases={}) for item in items)
-        return replace(self, items=bare, truths=(), lacking=())
+        bare = tuple(replace(item, truths={}, phrases={}) for item in self.whole)
+        return replace(self, items=bare, truths=(), whole=bare)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -122,8 +124,7 @@ def read_items(
     if unknown := present - set(info.kinds):
         notes.append(f"Left out truths of an unknown kind: {shortlist(sorted(unknown))}.")
     notes.append(_rounding_note(whole[0], names))
-    lacking = tuple(item for item in items if not item.truths.keys() >= set(names))
-    return FolderReader(name, whole, names, info, every, tuple(filter(None, notes)), lacking)
+    return FolderReader(name, whole, names, info, every, tuple(filter(None, notes)), tuple(items))
 
 
 def read_pictures(root: Path, split: str) -> FolderReader:
@@ -133,7 +134,7 @@ def read_pictures(root: Path, split: str) -> FolderReader:
     if not items:
         raise DataError(f"{root} holds no pictures; give a folder with some.")
     bare = tuple(replace(item, truths={}, phrases={}) for item in items)
-    return FolderReader("folder", bare, (), folder_info(root), bare, (note,) if note else ())
+    return FolderReader("folder", bare, (), folder_info(root), bare, (note,) if note else (), bare)
 
 
 def read_truth(item: Item, truth: str, info: DatasetInfo, size: tuple[int, int] | None) -> Annotation:

@@ -46,9 +46,7 @@ def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderRea
     lines = _finished(root)
     items = tuple(item for line in lines if line.pairs for item in _items(root / line.name))
     if not items:
-        raise DataError(
-            f"No image in {root} was kept; {MANIFEST} says why. Create with other settings, in another folder."
-        )
+        raise _none_kept(root)
     unfinished = len({path.name for path in root.glob("*.tar")} - {line.name for line in lines})
     notes = (f"Left out {unfinished} shards that are not finished.",) if unfinished else ()
     return read_items(root, {"": Index(items, notes)}, split, truths, "shards", read_info(root))
@@ -60,8 +58,10 @@ def read_few(root: Path, most: int) -> tuple[FolderReader, dict[str, dict[str, A
     Raises `DataError` as `read_shards`.
     """
     lines = [line for line in _finished(root) if line.pairs]
+    if not lines:
+        raise _none_kept(root)
     ends = list(accumulate(line.pairs for line in lines))
-    count = min(most, ends[-1]) if ends else 0
+    count = min(most, ends[-1])
     by_shard: dict[int, list[int]] = {}
     for place in (i * ends[-1] // count for i in range(count)):
         shard = bisect(ends, place)
@@ -86,6 +86,12 @@ def _finished(root: Path) -> list[ShardLine]:
     if broken := [line.name for line in lines if not line.is_whole(root)]:
         raise bad_file(root / broken[0], "damaged file", "is missing or cut short", "run what made it again")
     return lines
+
+
+def _none_kept(root: Path) -> DataError:
+    return DataError(
+        f"No image in {root} was kept; {MANIFEST} says why. Create with other settings, in another folder."
+    )
 
 
 def provenance(root: Path) -> dict[str, dict[str, Any]]:
