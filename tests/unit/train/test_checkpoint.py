@@ -31,6 +31,7 @@ def test_the_last_checkpoint_outlives_a_full_disk(tmp_path: Path, full_disk: Ful
     assert load_checkpoint(before, module, optimizer, average)["step"] == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*meta parameter")
 def test_a_checkpoint_of_another_device_is_brought_here(tmp_path: Path) -> None:
     """Weights that are nowhere stand for a device that this machine lacks."""
     written, read = nn.Linear(3, 3), nn.Linear(3, 3, device="meta")
