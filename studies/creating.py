@@ -201,6 +201,7 @@ def _settings(study: Study) -> str:
     return hash_of(study.settings, study.seeds, JUDGE, REAL)
 
 
-def _told(value: Sequence[float], times: float) -> str:
-    middle, low, high = (times * number for number in value)
-    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"
+def _told(value: Sequence[float | None], times: float) -> str:
+    """Nothing where it could not be told; alone where how sure it is could not."""
+    known = [f"{times * number:.3g}" for number in value if number is not None]
+    return f"{known[0]} [{known[1]}, {known[2]}]" if len(known) == 3 else "".join(known[:1])
