@@ -50,10 +50,10 @@ def make_on_ray(
     """Make all shards by actors that hold a maker each, on the cluster at RAY_ADDRESS, or on this machine.
 
     `open_maker` is called once in each actor, so the model, the source and the folder must be where the actors are,
-    and be named by whole paths: a cluster's actors run in a folder of their own. With `gpus` an
-    actor gets a GPU of the cluster or, where there are fewer than actors, a share of one; Ray hides them else. An actor
-    whose process dies is started again and goes on with its shard. Raises `MissingExtraError` without Ray, what an
-    actor raises, and `DenoisightError` for one that dies again and again; finished shards stay.
+    and be named by whole paths: a cluster's actors run in a folder of their own. With `gpus` an actor gets a GPU of the
+    cluster or, where there are fewer than actors, a share of one; Ray hides them else. An actor whose process dies is
+    started again and goes on with its shard. Raises `UsageError` for no workers, `MissingExtraError` without Ray, what
+    an actor raises, and `DenoisightError` for one that dies again and again; finished shards stay.
     """
     if num_workers < 1:
         raise UsageError(f"{num_workers} workers were asked for; give 1 or more.")

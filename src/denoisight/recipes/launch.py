@@ -159,9 +159,8 @@ def _validate(recipe: Recipe, model: Model, objective: nn.Module, held_out: Read
     """Scores of the tasks; of creation the held-out images' own loss, always at the same noise."""
     scores = validate(model, recipe.tasks, recipe.route, held_out, model.parts.config.steps)
     if recipe.teaching.create:
-        loss = _creation_loss(
-            _creating(model.parts.backbone, objective.law), held_out, model.parts.config.resolution, recipe.batch
-        )
+        creating = _creating(model.parts.backbone, objective.law)
+        loss = _creation_loss(creating, held_out, model.parts.config.resolution, recipe.batch)
         scores = {**scores, "create/loss": loss, "badness": scores["badness"] + loss}
     return scores
 
