@@ -184,7 +184,7 @@ def folder_of(spec: str) -> Path | None:
     return None if name == "scenes" else _folder(rest if colon else spec)
 
 
-def anywhere(spec: str) -> str:
+def absolute_spec(spec: str) -> str:
     """The same data for a process that runs in another folder; what is not of a folder stays."""
     if not spec or (folder := folder_of(spec)) is None:
         return spec

@@ -29,7 +29,7 @@ def load(name: str | Path, device: str = "auto", dtype: str = "fp32", allow_pick
     return model.to(device, dtype)
 
 
-def absolute(name: str) -> str:
+def absolute_name(name: str) -> str:
     """The same model for a process that runs in another folder."""
     folder = Path(name).expanduser()
     return str(folder.absolute()) if name not in SHIPPED and folder.exists() else name

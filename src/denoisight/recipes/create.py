@@ -18,12 +18,12 @@ from ..create.pairs import Maker, check_captions
 from ..create.shards import Slices
 from ..create.sheet import write_pairs_sheet
 from ..create.variation import Variation
-from ..data.open import anywhere, open_pictures
+from ..data.open import absolute_spec, open_pictures
 from ..data.paired import written
 from ..data.readers import Reader
 from ..data.shards import read_lines, reasons
 from ..errors import DataError, UsageError, shortlist
-from ..predict.load import absolute, load
+from ..predict.load import absolute_name, load
 from ..predict.model import Model
 from ..runtime import world
 
@@ -70,10 +70,10 @@ class Order:
     seed: int = 0
     batch: int = 16
 
-    def anywhere(self) -> Order:
+    def absolute(self) -> Order:
         """The same for a process that runs in another folder."""
         captions = self.captions if self.captions in KNOWN else str(Path(self.captions).absolute())
-        return replace(self, model=absolute(self.model), data=anywhere(self.data), captions=captions)
+        return replace(self, model=absolute_name(self.model), data=absolute_spec(self.data), captions=captions)
 
     def source(self, model: Model) -> Reader:
         """Truths are read only where something is made of them: then of pictures that have all of them."""
@@ -119,7 +119,7 @@ def create_pairs(
     if engine == "ray":
         if share != (None, None):
             raise UsageError("Ray divides the shards among its workers itself; leave out --num-shards and --shard.")
-        order = order.anywhere()
+        order = order.absolute()
     maker = order.maker()
     for note in maker.source.notes:
         log.info("%s", note)

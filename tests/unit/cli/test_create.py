@@ -13,7 +13,7 @@ from denoisight.data.export import export
 from denoisight.data.files import write_annotation
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data
-from denoisight.data.readers.shards import provenance
+from denoisight.data.readers.shards import provenance_in
 from denoisight.errors import DataError, UsageError
 from denoisight.models.folder import save
 from denoisight.recipes.create import Order, check_made
@@ -35,6 +35,10 @@ def run(model, tmp_path, capsys):
         return capsys.readouterr().err
 
     return run
+
+
+def provenance(folder):
+    return {key: told for shard in sorted(folder.glob("*.tar")) for key, told in provenance_in(shard).items()}
 
 
 def captions(folder):
@@ -260,11 +264,11 @@ def test_an_order_may_be_carried_out_in_another_folder(model, tmp_path, monkeypa
     words = os.path.relpath(tmp_path / "words.csv")
     for spec in ("photos", os.path.relpath(tmp_path / "base" / "photos")):
         monkeypatch.chdir(model.parent)
-        order = Order("model", "cpu", data=spec, split="all", captions=words, per_image=1, steps=1).anywhere()
+        order = Order("model", "cpu", data=spec, split="all", captions=words, per_image=1, steps=1).absolute()
         monkeypatch.chdir(tmp_path / "elsewhere")
         assert order.maker().source.keys == ("a",)
-    assert Order("embedded", data="scenes:3").anywhere() == Order("embedded", data="scenes:3")
-    assert Order("embedded", data=f"folder:{tmp_path / 'base'}").anywhere().data == f"folder:{tmp_path / 'base'}"
+    assert Order("embedded", data="scenes:3").absolute() == Order("embedded", data="scenes:3")
+    assert Order("embedded", data=f"folder:{tmp_path / 'base'}").absolute().data == f"folder:{tmp_path / 'base'}"
 
 
 @pytest.mark.parametrize(
