@@ -13,7 +13,7 @@ from denoisight.data.export import export
 from denoisight.data.files import write_annotation
 from denoisight.data.images import write_image
 from denoisight.data.open import open_data
-from denoisight.data.readers.shards import provenance_in
+from denoisight.data.readers.shards import provenance
 from denoisight.errors import DataError, UsageError
 from denoisight.models.folder import save
 from denoisight.recipes.create import Order, check_made
@@ -35,10 +35,6 @@ def run(model, tmp_path, capsys):
         return capsys.readouterr().err
 
     return run
-
-
-def provenance(folder):
-    return {key: told for shard in sorted(folder.glob("*.tar")) for key, told in provenance_in(shard).items()}
 
 
 def captions(folder):

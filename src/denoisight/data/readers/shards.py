@@ -94,8 +94,14 @@ def _none_kept(root: Path) -> DataError:
     )
 
 
+def provenance(root: Path) -> dict[str, dict[str, Any]]:
+    """Where each pair of the finished shards is from, by key: the content of its own JSON."""
+    lines = [line for line in read_lines(root) if line.pairs]
+    return {key: told for line in lines for key, told in provenance_in(root / line.name).items()}
+
+
 def provenance_in(archive: Path) -> dict[str, dict[str, Any]]:
-    """Where each pair of a shard is from, by key: the content of its own JSON."""
+    """The same of a single shard."""
     found = (member for member in members(archive) if member.suffix == ".json" and member.name.count(".") == 1)
     return {told["key"]: told for told in map(_read, found)}
 
