@@ -156,19 +156,26 @@ def judged(arms: dict[str, Arm], done: dict[str, tuple[float, Tensor]], real: Te
     for name, arm in arms.items():
         rate, images = done[name]
         mine = usual if name == USUAL else seen_by(features, images)
-        # Side by side, so that both images of a source are left out together.
-        both, value = torch.cat([mine, usual], 1), kid(mine, real)
-        more = _more(both, real)
         about = (name, arm.sampler, arm.steps, arm.batch, rate, rate / usual_rate)
-        interval, difference = jackknife(kid, mine, real, value=value), jackknife(_more, both, real, value=more)
-        rows.append(Row(*about, kid=(value, *interval), worse_by=(more, *difference), num=len(images)))
+        rows.append(Row(*about, kid=_with_interval(mine, real), worse_by=_more(mine, usual, real), num=len(images)))
     return rows
 
 
-def _more(both: Tensor, real: Tensor) -> float:
-    """By how much the first half's KID is above the second's."""
-    mine, usual = both.tensor_split(2, 1)
-    return kid(mine, real) - kid(usual, real)
+def _with_interval(mine: Tensor, real: Tensor) -> tuple[float, float, float]:
+    value = kid(mine, real)
+    rows = torch.arange(len(mine)), torch.arange(len(real))
+    return value, *jackknife(lambda some, others: kid(mine[some], real[others]), *rows, value=value)
+
+
+def _more(mine: Tensor, usual: Tensor, real: Tensor) -> tuple[float, float, float]:
+    """By how much the KID of an arm is above the usual way's. Both images of a source are left out together."""
+
+    def more(some: Tensor, others: Tensor) -> float:
+        return kid(mine[some], real[others]) - kid(usual[some], real[others])
+
+    rows = torch.arange(len(mine)), torch.arange(len(real))
+    value = more(*rows)
+    return value, *jackknife(more, *rows, value=value)
 
 
 def main() -> int:

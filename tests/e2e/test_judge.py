@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from denoisight.create.pairs import Maker
 from denoisight.create.variation import Variation
 from denoisight.data.open import open_data, open_pictures, subset
 from denoisight.data.paired import write_pairs
-from denoisight.errors import DataError
+from denoisight.errors import DataError, UsageError
 from denoisight.evaluate.creation_results import CreationResult
+from denoisight.evaluate.features import Features
 from denoisight.predict.model import Model
-from denoisight.recipes.creation import judge_creation
+from denoisight.predict.options import Options
+from denoisight.recipes.creation import judge_creation, judge_images
 
 SCENES = 8
 TRUTHS = ("depth", "normals")
@@ -82,6 +85,33 @@ def test_it_writes_numbers_and_one_page(judge, folders: Path, tmp_path: Path) ->
     assert "://" not in page.replace("http://www.w3.org", "") and "data:image/png;base64," in page
     for word in ("nearest to", "created label", "worst:", "best:", "Agreement", "octaves"):
         assert word in page
+
+
+def test_of_many_images_some_are_judged(judge, folders: Path, tmp_path: Path) -> None:
+    judge("created", "--train", folders / "train", "--images", 5)
+    found = CreationResult.read(tmp_path / "out")
+    assert found.created.num_images == found.real.num_images == found.train.num_images == 5
+    judge("created", "--images", 0)
+    assert CreationResult.read(tmp_path / "out").created.num_images == SCENES
+
+
+def test_a_judge_is_asked_by_the_route_that_it_has(folders: Path, make_parts, tiny_model: Model) -> None:
+    """Which is known before any image is read."""
+    made, real = open_pictures(folders / "created"), open_pictures(folders / "real", "test")
+    parts = make_parts(reads=())
+    denoises = Model(replace(parts, heads=None, taps=None))
+    by = {"judge": denoises, "options": Options(route="readout", batch=4)}
+    with pytest.raises(UsageError, match="cannot predict 'depth' by readout"):
+        judge_images(
+            made,
+            real,
+            None,
+            Features("unseen", "none", lambda _: pytest.fail("an image was read")),
+            tasks=["depth"],
+            **by,
+        )
+    notes = judge_images(made, real, None, tiny_model, **by).result.notes
+    assert any("was not asked for depth" in note for note in notes)
 
 
 def test_pictures_alone_are_compared_without_labels(judge, tmp_path: Path) -> None:
@@ -156,7 +186,8 @@ def test_a_judge_that_made_the_labels_is_told_of(folders: Path, make_parts, tmp_
     how, mild = Variation(1, steps=1), Filters(min_distance=0, min_valid=0, empty=False)
     write(Maker(labeller, real, how, Annotating(("normals",), "readout"), mild, "none"), tmp_path / "created", 4)
     made = open_data(tmp_path / "created", "all")
-    for judge, created, told in ((labeller, made, 1), (other, made, 0), (labeller, real, 0)):
+    few = subset(made, 3)
+    for judge, created, told in ((labeller, made, 1), (labeller, few, 1), (other, made, 0), (labeller, real, 0)):
         notes = judge_creation(created, real, None, labeller, judge, ["normals"])["notes"]
         assert sum("judges labels that the same weights made" in note for note in notes) == told
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from .base import IGNORE, Annotation, Gauge, Kind
 from .boxes import Boxes, box_instances, box_iou
-from .maps import Depth, Labels, Mask, Normals
+from .maps import Depth, Labels, Mask, Normals, least_known
 from .pixels import resize_image
 from .samples import Batch, Query, Sample, stack
 from .words import mirror_words, mirrored_classes
 
 __all__ = [
     "IGNORE", "Annotation", "Batch", "Boxes", "Depth", "Gauge", "Kind", "Labels", "Mask", "Normals", "Query", "Sample",
-    "box_instances", "box_iou", "mirror_words", "mirrored_classes", "resize_image", "stack",
+    "box_instances", "box_iou", "least_known", "mirror_words", "mirrored_classes", "resize_image", "stack",
 ]  # fmt: skip

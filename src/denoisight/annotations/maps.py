@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -42,6 +44,12 @@ class Depth(Annotation):
         values = 1 / positive if gauge == "affine-disparity" else positive.log()
         return Depth(torch.where(self.valid, values, 0.0), self.valid, gauge)
 
+    def over_median(self) -> Depth:
+        """In shares of the median of its own valid pixels, and so known up to a factor."""
+        seen = torch.where(self.valid, self.values, torch.nan).flatten(-2)
+        middle = seen.nanmedian(dim=-1).values.nan_to_num(1.0)[..., None, None]
+        return replace(self, values=self.values / middle.clamp(min=1e-6), gauge="scale")
+
     @property
     def size(self) -> tuple[int, int]:
         return size_of(self.values)
@@ -56,6 +64,11 @@ class Depth(Annotation):
     def resize(self, height: int, width: int) -> Depth:
         values, valid = resize_valid(self.values[..., None, :, :], self.valid, height, width)
         return replace(self, values=values[..., 0, :, :], valid=valid)
+
+
+def least_known(gauges: Iterable[Gauge]) -> Gauge:
+    """From metres on. Of the last three none is known from another, as `Depth.up_to` says where two are to meet."""
+    return max(gauges, key=get_args(Gauge).index)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,12 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ..data.readers import Reader
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +21,7 @@ def judge(
     train: str = "",
     features: str = "embedded,embedded-create",
     inception: Path | None = None,
+    images: int = 10_000,
     judge: str = "",
     task: str = "",
     out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
@@ -54,9 +58,12 @@ def judge(
     inception
         A network in TorchScript to compare in, too: inception-2015-12-05.pt, the one that FID was defined with. Weights
         alone, such as those of torchmetrics, will not do.
+    images
+        So many of each set are looked at, at most, those whose keys hash lowest; 0 for all of them. Distances to
+        neighbours take time that grows with the square of their number.
     judge
         A model that learnt from other data; it is asked for the created labels. Where the same weights made
-        them, a note says so.
+        them, in the same precision, a note says so.
     task
         Tasks to compare labels in, "depth,semantic" (default: all that both sets have).
     out
@@ -86,10 +93,11 @@ def judge(
     made, others, learnt = open_pictures(created), open_pictures(real, split), train and open_pictures(train, "train")
     for note in (note for reader in (made, others, learnt) if reader for note in reader.notes):
         log.info("%s", note)
+    sets = [_some(reader, images) for reader in (made, others, learnt) if reader]
     judged = judge_images(
-        made,
-        others,
-        learnt or None,
+        sets[0],
+        sets[1],
+        sets[2] if learnt else None,
         networks,
         load(judge, device, precision) if judge else None,
         [name.strip() for name in task.split(",")] if task else [],
@@ -104,3 +112,12 @@ def judge(
     for note in judged.result.notes:
         log.info("%s", note)
     log.info("Wrote creation.html, creation.json and per_image.csv into %s.", folder)
+
+
+def _some(reader: "Reader", most: int) -> "Reader":
+    from ..data.open import subset
+
+    if not 0 < most < len(reader):
+        return reader
+    log.info("Of the %d images of %s, %d are judged (--images).", len(reader), reader.name, most)
+    return subset(reader, most)

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..annotations import Annotation, Depth, Labels, Mask, Normals, Query, resize_image, stack
+from ..annotations import Annotation, Depth, Normals, Query, least_known, resize_image, stack
 from ..errors import UsageError, shortlist
-from ..predict.ensemble import agree
+from ..predict.ensemble import agree, can_agree
 from ..predict.model import Model
 from ..predict.options import Options
 from ..predict.readout import head_outputs
-from ..tasks import Reading, Task
+from ..tasks import Reading
 from .consistency import consistency
 
 Ways = Literal["readout", "denoise", "both"]
@@ -111,11 +111,6 @@ def annotate(
     return [{**labels, **_doubted(labels)} for labels in found] if how.consistency else found
 
 
-def can_agree(task: Task) -> bool:
-    """Whether several answers can be merged into one."""
-    return task.kind in (Depth, Normals, Mask) or (task.kind is Labels and bool(task.classes))
-
-
 def _known(model: Model, route: Ways | None) -> list[str]:
     if route == "both":
         return [name for name, task in model.reads.items() if name in model.denoises and can_agree(task)]
@@ -159,9 +154,20 @@ def _label(answers: Sequence[Label]) -> Label:
     """One of several answers, no surer than any of them is, nor than they agree."""
     if len(answers) == 1:
         return answers[0]
-    merged, unsure = agree(stack([answer.annotation for answer in answers]))
+    merged, unsure = agree(stack(_alike([answer.annotation for answer in answers])))
     agreement = _least(_sure(unsure), *(answer.agreement for answer in answers))
     return Label(merged, _least(agreement, *(answer.confidence for answer in answers)), agreement)
+
+
+def _alike(answers: Sequence[Annotation]) -> Sequence[Annotation]:
+    """Depth of which one answer knows more than the other, as both know it: over its median, where that is up to a
+    factor."""
+    depths = [answer for answer in answers if isinstance(answer, Depth)]
+    gauges = {depth.gauge for depth in depths}
+    if len(gauges) < 2:
+        return answers
+    gauge = least_known(gauges)
+    return [depth if depth.gauge == gauge else depth.over_median().up_to(gauge) for depth in depths]
 
 
 def _least(*known: Tensor | None) -> Tensor | None:

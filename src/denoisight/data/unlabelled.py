@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import get_args
 
-from ..annotations import Depth, Gauge, Sample
+from ..annotations import Depth, Gauge, Sample, least_known
 from ..errors import DataError
 from .readers import Reader
 from .view import View
-
-_LESS_KNOWN: tuple[Gauge, ...] = get_args(Gauge)
-"""From metres on. Of the last three none is known from another, which `Depth.up_to` tells who joins two of them."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ class Joined:
         for sample in (reader[0] for reader in self.readers if len(reader)):
             for name, truth in sample.only(self.truths).truths.items():
                 if isinstance(truth, Depth):
-                    found[name] = max(found.get(name, "metres"), truth.gauge, key=_LESS_KNOWN.index)
+                    found[name] = least_known((found.get(name, "metres"), truth.gauge))
         return found
 
     def __len__(self) -> int:

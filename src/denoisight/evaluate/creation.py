@@ -29,7 +29,7 @@ from .features import Features, check_names
 from .protocols import list_hash
 from .results import Score
 from .run import Progress
-from .statistics import Statistic, known, mean_shares, shares_of
+from .statistics import Statistic, known, mean_shares, shares_of, told
 
 DIVERSITY_IMAGES = 500
 """How many images of a set their pairs are measured of, at most."""
@@ -37,6 +37,8 @@ PAIRS = 16
 """How many of the nearest pairs are named."""
 CLOSEST = 0.05
 """The share of real images that are called close to the training images, those that are closest."""
+ROUNDING = 1e-5
+"""How far features of the same image may lie apart, over their length: in another batch the last digits differ."""
 MANIFOLD_K, COVERAGE_K = 3, 5
 """The neighbour that gives a ball its size: for precision and recall (Kynkäänniemi), density and coverage (Naeem)."""
 
@@ -54,6 +56,13 @@ class Observed:
     """What the images with a grid came from, by number."""
     shares: Mapping[str, Float[Tensor, "n b"]]
 
+    @property
+    def sources_of_keys(self) -> Int64[Tensor, " n"]:
+        """What every image was made from, by number: images of one source are alike, and no witnesses of their own.
+        Of one that no image was made from, it is itself."""
+        numbers: dict[str, int] = {}
+        return torch.tensor([numbers.setdefault(base_of(key), len(numbers)) for key in self.keys])
+
     def images(self) -> Images:
         return Images(name=self.name, num_images=len(self.keys), list_hash=list_hash(self.keys), sizes=dict(self.sizes))
 
@@ -63,10 +72,15 @@ class Observed:
         return torch.tensor(sorted(ranked[:count]))
 
 
+def base_of(key: str) -> str:
+    """The key of the image that a created one was made from, NAME of NAME#2; its own where it has none."""
+    return key.partition("#")[0]
+
+
 def source_of(sample: Sample) -> str:
-    """What a created image came from: the image whose name its key begins with, as in NAME#2, else its caption."""
-    name, sign, _ = sample.key.partition("#")
-    return name if sign else sample.query.text or sample.key
+    """What a created image came from: the image that it was made from, else its caption."""
+    name = base_of(sample.key)
+    return name if name != sample.key else sample.query.text or sample.key
 
 
 def observe(
@@ -97,7 +111,7 @@ def observe(
             vectors[name].append(found.float())
         maps = {name: found.grids.half() for name, found in seen.items() if found.grids is not None}
         for row, sample in enumerate(samples):
-            grids.add(source(sample), {name: rows[row].clone() for name, rows in maps.items()})
+            grids.add(source(sample), sample.key, {name: rows[row].clone() for name, rows in maps.items()})
             for each in statistics:
                 shares[each.name].append(shares_of(each, sample))
     kept, sources = grids.stacked()
@@ -123,7 +137,7 @@ def compare_features(
         features=one.name,
         weights=one.weights,
         width=made.shape[1],
-        created=distances(made, true, seed),
+        created=distances(made, true, seed, created.sources_of_keys),
         train=reference,
         num_train=None if some is None else len(some),
         copies=None if train is None else copies(one.name, created, real, train, seed)[0],
@@ -131,26 +145,32 @@ def compare_features(
     )
 
 
-def distances(made: Float[Tensor, "n d"], real: Float[Tensor, "m e"], seed: int = 0) -> Scores:
+def distances(
+    made: Float[Tensor, "n d"], real: Float[Tensor, "m e"], seed: int = 0, sources: Int64[Tensor, " n"] | None = None
+) -> Scores:
     """`METRICS` of a set against the real images, with 95 % intervals: of FID and KID by leaving out a twentieth of the
     images in turn, of the others by bootstrap over the images that are counted, the other set being given.
 
-    None where there are too few images for a neighbour.
+    `sources` numbers what images were made from (default: each from something else): those of one source are left out
+    or drawn together, and their pairs are no part of KID. None where there are too few images for a neighbour.
     """
+    of, each = torch.arange(len(made)) if sources is None else sources, torch.arange(len(real))
     scores: Scores = {}
-    for name, measure in (("fid", fid), ("kid", kid)):
-        value = measure(made, real)
-        low, high = jackknife(measure, made, real, value=value, seed=seed)
+    measures = {
+        "fid": lambda rows, others: fid(made[rows], real[others]),
+        "kid": lambda rows, others: kid(made[rows], real[others], of[rows]),
+    }
+    for name, measure in measures.items():
+        value = measure(slice(None), slice(None))
+        low, high = jackknife(measure, of, each, value=value, seed=seed)
         scores[name] = Score.of(value, max(low, 0.0) if name == "fid" else low, high)
     few = min(len(made), len(real))
     none = made.new_zeros(0)
-    counted = [
-        *(precision_recall(made, real, MANIFOLD_K) if few > MANIFOLD_K else (none, none)),
-        *(density_coverage(made, real, COVERAGE_K) if few > COVERAGE_K else (none, none)),
-    ]
-    for name, hits in zip(("precision", "recall", "density", "coverage"), counted, strict=True):
-        scores[name] = _mean(hits.double(), seed)
-    return scores
+    inside, found = precision_recall(made, real, MANIFOLD_K) if few > MANIFOLD_K else (none, none)
+    dense, covered = density_coverage(made, real, COVERAGE_K) if few > COVERAGE_K else (none, none)
+    of_made = {"precision": inside, "density": dense}
+    scores |= {name: _mean(hits.double(), seed, of[: len(hits)]) for name, hits in of_made.items()}
+    return scores | {name: _mean(hits.double(), seed) for name, hits in (("recall", found), ("coverage", covered))}
 
 
 def kid_apart(found: InFeatures) -> str:
@@ -175,7 +195,7 @@ def copies(
 ) -> tuple[Copies, Mapping[str, Pair]]:
     """How near created images come to training images, and each one's nearest, by key."""
     among = train.vectors[name]
-    of_real = nearest(real.vectors[name], among)[0]
+    of_real = _to_training(name, real, train)
     held_out = float(of_real.median())
     distance, index = nearest(created.vectors[name], among)
     ratios = distance / held_out if held_out > 0 else torch.full_like(distance, nan)
@@ -183,11 +203,13 @@ def copies(
         Pair(key=key, nearest=train.keys[i], ratio=None if isnan(ratio) else ratio)
         for key, i, ratio in zip(created.keys, index.tolist(), ratios.tolist(), strict=True)
     ]
-    low, high = bootstrap(ratios, lambda drawn: drawn.median(1).values, seed=seed)
+    sources = created.sources_of_keys
+    low, high = bootstrap(ratios, lambda drawn: drawn.median(1).values, sources=sources, seed=seed)
     score = Score.of(float(ratios.median()), low, high)
     first = [pairs[i] for i in distance.argsort(stable=True)[:PAIRS].tolist()]
-    close = _mean((distance < of_real.quantile(CLOSEST)).double(), seed)
-    return Copies(held_out=held_out, ratio=score, close=close, nearest=tuple(first)), {pair.key: pair for pair in pairs}
+    close = (distance < of_real.quantile(CLOSEST)).double() if held_out > 0 else ratios
+    found = Copies(held_out=held_out, ratio=score, close=_mean(close, seed, sources), nearest=tuple(first))
+    return found, {pair.key: pair for pair in pairs}
 
 
 def diversity(name: str, created: Observed, real: Observed, seed: int = 0) -> Diversity:
@@ -212,11 +234,16 @@ def compare_labels(
     train = train if train and statistic.name in train.shares else None
     sets = {"created": created, "real": real, **({} if train is None else {"train": train})}
     shares = {name: one.shares[statistic.name] for name, one in sets.items()}
+    sources = {"created": created.sources_of_keys}
+    if train is not None:
+        # A distance shrinks with the number of images, so the reference is of as many.
+        shares["train"] = shares["train"][train.spread(len(created.keys))]
 
     def apart(name: str) -> Scores:
-        one, other = known(shares[name]), known(shares["real"])
+        one, other = shares[name], known(shares["real"])
+        of = sources.get(name, torch.arange(len(one)))[told(one)]
         ways = {"js": statistic.js} | ({} if statistic.edges is None else {"wasserstein": statistic.wasserstein})
-        return {way: _distance(measure, one, other, seed) for way, measure in ways.items()}
+        return {way: _distance(measure, known(one), other, of, seed) for way, measure in ways.items()}
 
     return LabelStatistic(
         name=statistic.name,
@@ -245,36 +272,41 @@ def warnings(created: Observed, real: Observed, train: Observed | None = None) -
     if set(created.sizes) != set(real.sizes):
         sizes = " and ".join(f"{', '.join(list(one.sizes)[:3])} ({one.name})" for one in (created, real))
         notes.append(f"The sets' image sizes differ: {sizes}; a part of every distance may be that.")
-    if train is not None:
-        for name, vectors in train.vectors.items():
-            if not float(nearest(real.vectors[name], vectors)[0].median()) > 0:
-                notes.append("Most of the real images are training images: how new created ones are cannot be told.")
-    return list(dict.fromkeys(notes))
+    if len(created.sources_of_keys.unique()) == 1:
+        notes.append("All created images are of one source: how near they come to real ones cannot be told by KID.")
+    if train is not None and any(not _to_training(name, real, train).median() > 0 for name in train.vectors):
+        notes.append("Most of the real images are training images: how new created ones are cannot be told.")
+    return notes
 
 
 @dataclass
 class _Grids:
-    """Grids of the first sources by a hash of their names, all images of each, as many as fit into `most` images."""
+    """Grids of the first sources by a hash of their names, all images of each, as many as fit into `most` images; where
+    one alone has more, of its first by a hash of their keys."""
 
     most: int
-    rows: dict[str, list[dict[str, Tensor]]] = field(default_factory=dict)
+    rows: dict[str, dict[str, dict[str, Tensor]]] = field(default_factory=dict)
     count: int = 0
     beyond: bytes = b"\xff" * 65
     """Sources whose hash is not below this one did not fit."""
 
-    def add(self, source: str, row: dict[str, Tensor]) -> None:
+    def add(self, source: str, key: str, row: dict[str, Tensor]) -> None:
         if not row or _hash(source) >= self.beyond:
             return
-        self.rows.setdefault(source, []).append(row)
+        self.rows.setdefault(source, {})[key] = row
         self.count += 1
         while self.count > self.most and len(self.rows) > 1:
             last = max(self.rows, key=_hash)
             self.beyond = _hash(last)
             self.count -= len(self.rows.pop(last))
+        if self.count > self.most:
+            (alone,) = self.rows.values()
+            del alone[max(alone, key=_hash)]
+            self.count -= 1
 
     def stacked(self) -> tuple[dict[str, Tensor], Int64[Tensor, " m"]]:
         ordered = sorted(self.rows, key=_hash)
-        rows = [row for source in ordered for row in self.rows[source]]
+        rows = [row for source in ordered for row in self.rows[source].values()]
         numbers = [number for number, source in enumerate(ordered) for _ in self.rows[source]]
         names = rows[0] if rows else {}
         return {name: torch.stack([row[name] for row in rows]).float() for name in names}, torch.tensor(
@@ -286,9 +318,16 @@ def _hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode()).digest()
 
 
-def _mean(values: Float[Tensor, " n"], seed: int) -> Score:
+def _to_training(name: str, real: Observed, train: Observed) -> Float[Tensor, " n"]:
+    """How far each real image is from its nearest training image; 0 where it is one of them."""
+    among = train.vectors[name]
+    distance = nearest(real.vectors[name], among)[0]
+    return torch.where(distance > ROUNDING * among.double().norm(dim=1).median(), distance, 0.0)
+
+
+def _mean(values: Float[Tensor, " n"], seed: int, sources: Int64[Tensor, " n"] | None = None) -> Score:
     """NaN, which becomes None, where there are no values."""
-    return Score.of(float(values.mean()), *bootstrap(values, seed=seed))
+    return Score.of(float(values.mean()), *bootstrap(values, sources=sources, seed=seed))
 
 
 def _numbers(score: Score) -> tuple[float, float, float]:
@@ -307,10 +346,18 @@ def _across(distances: Float[Tensor, "n n"], sources: Int64[Tensor, " n"], seed:
 
 
 def _distance(
-    measure: Callable[[Tensor, Tensor], float], one: Float[Tensor, "n b"], other: Float[Tensor, "m b"], seed: int
+    measure: Callable[[Tensor, Tensor], float],
+    one: Float[Tensor, "n b"],
+    other: Float[Tensor, "m b"],
+    sources: Int64[Tensor, " n"],
+    seed: int,
 ) -> Score:
     if not len(one) or not len(other):
         return Score.of(nan, nan, nan)
+
+    def of_rows(rows: Tensor, others: Tensor) -> float:
+        return measure(one[rows], other[others])
+
     value = measure(one, other)
-    low, high = jackknife(measure, one, other, value=value, seed=seed)
+    low, high = jackknife(of_rows, sources, torch.arange(len(other)), value=value, seed=seed)
     return Score.of(value, max(low, 0.0), high)

@@ -98,8 +98,20 @@ def check_names(features: Sequence[Features]) -> None:
     """Raises `UsageError` where there are no features, or two of one name."""
     if not features:
         raise UsageError("There is no network to see images with; give a model whose features they are compared in.")
-    if len({one.name for one in features}) < len(features):
-        raise UsageError(f"Features of {features[0].name} were given twice; give every network once.")
+    names = [one.name for one in features]
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise UsageError(f"Features of {twice[0]} were given twice; give every network once.")
+
+
+def told_apart(features: Sequence[Features]) -> tuple[Features, ...]:
+    """Networks that share a name, as two that were trained for one task do, with the beginning of their hash in it."""
+    hashes: dict[str, set[str]] = {}
+    for one in features:
+        hashes.setdefault(one.name, set()).add(one.weights)
+    return tuple(
+        replace(one, name=f"{one.name}, weights {one.weights[:8]}") if len(hashes[one.name]) > 1 else one
+        for one in features
+    )
 
 
 def _pooled(maps: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b d"]:

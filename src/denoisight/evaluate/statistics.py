@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..annotations import Annotation, Depth, Labels, Normals, Sample
@@ -128,7 +128,12 @@ def shares_of(statistic: Statistic, sample: Sample) -> Float[Tensor, " b"]:
 
 def known(shares: Float[Tensor, "n b"]) -> Float[Tensor, "m b"]:
     """The rows of images that had a valid pixel."""
-    return shares[~shares.isnan().any(1)]
+    return shares[told(shares)]
+
+
+def told(shares: Float[Tensor, "n b"]) -> Bool[Tensor, " n"]:
+    """Which images had a valid pixel."""
+    return ~shares.isnan().any(1)
 
 
 def mean_shares(shares: Float[Tensor, "n b"]) -> tuple[float, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..errors import UsageError
 
 FEW = 2000
 """Distances between fewer images are not to be compared with others: FID falls with their number, KID scatters."""
+ROWS = 1024
+"""So many rows of a table of all pairs are held at once."""
 
 
 def check(first: Tensor, second: Tensor, least: int = 2) -> None:
@@ -36,16 +40,19 @@ def fid(first: Float[Tensor, "n d"], second: Float[Tensor, "m e"]) -> float:
     return float(distance.clamp(min=0))
 
 
-def kid(first: Float[Tensor, "n d"], second: Float[Tensor, "m e"]) -> float:
+def kid(first: Float[Tensor, "n d"], second: Float[Tensor, "m e"], sources: Int64[Tensor, " n"] | None = None) -> float:
     """The kernel inception distance (Binkowski et al. 2018, section 4): the unbiased squared MMD under
     `k(x, y) = (x . y / d + 1)^3`.
 
-    Around 0, and at times below, where both sets come from one distribution. Raises `UsageError` for a set
-    of fewer than two images, or features of different widths.
+    `sources` numbers what each of the first images was made from (default: each from something else). Two images of one
+    source are not drawn independently, so such a pair says as little of the distribution as an image beside itself.
+    Around 0, and at times below, where both sets come from one distribution; NaN where all first images have one
+    source. Raises `UsageError` for a set of fewer than two images, or features of different widths.
     """
     check(first, second)
-    within = sum(_mean_of_pairs(_kernel(one, one)) for one in (first, second))
-    return float(within - 2 * _kernel(first, second).mean())
+    within = _within(first, sources) + _within(second)
+    between = sum(kernel.sum() for _, kernel in _kernels(first, second))
+    return float(within - 2 * between / (len(first) * len(second)))
 
 
 def kid_interval(
@@ -85,10 +92,20 @@ def _moments(features: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float
     return mean, torch.linalg.qr(root, mode="r").R if len(root) > root.shape[1] else root
 
 
-def _kernel(first: Tensor, second: Tensor) -> Float[Tensor, "n m"]:
-    return (first.double() @ second.double().T / first.shape[1] + 1) ** 3
+def _within(one: Tensor, sources: Tensor | None = None) -> Tensor:
+    """The mean kernel of pairs that do not share a source, and so of no image with itself."""
+    sources = torch.arange(len(one), device=one.device) if sources is None else sources.to(one.device)
+    total, count = one.new_zeros((), dtype=torch.float64), 0
+    for rows, kernel in _kernels(one, one):
+        apart = sources[rows, None] != sources
+        total += (kernel * apart).sum()
+        count += int(apart.sum())
+    return total / count
 
 
-def _mean_of_pairs(kernel: Float[Tensor, "n n"]) -> Tensor:
-    """Without the diagonal: an image beside itself says nothing of the distribution."""
-    return (kernel.sum() - kernel.diagonal().sum()) / (len(kernel) * (len(kernel) - 1))
+def _kernels(first: Tensor, second: Tensor) -> Iterator[tuple[slice, Float[Tensor, "r m"]]]:
+    """A few rows of the table at a time, since all of it grows with the square of the number of images."""
+    wide = second.double()
+    for start in range(0, len(first), ROWS):
+        rows = slice(start, start + ROWS)
+        yield rows, (first[rows].double() @ wide.T / first.shape[1] + 1) ** 3

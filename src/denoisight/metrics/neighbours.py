@@ -10,10 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ..errors import UsageError
-from .images import check
-
-ROWS = 1024
-"""So many rows of a table of distances are held at once."""
+from .images import ROWS, check
 
 
 def precision_recall(

@@ -28,12 +28,14 @@ class Tally:
 
     Rows are read in the order of the sorted keys, whatever the order in which they were added, so results do
     not depend on batches, workers or the order of images, not even by rounding. What cannot be added up, such as
-    ranked predictions, is kept beside the counts as an image's details.
+    ranked predictions, is kept beside the counts as an image's details. `source` names what an image was made from,
+    by its key: images of one source are alike, so intervals draw them together.
     """
 
-    def __init__(self, keys: Sequence[str], score: Scores) -> None:
+    def __init__(self, keys: Sequence[str], score: Scores, source: Callable[[str], str] = str) -> None:
         self.keys = tuple(sorted(keys))
         self.score = score
+        self.source = source
         self._rows: dict[str, dict[str, Tensor] | None] = dict.fromkeys(self.keys)
         self._details: dict[str, Any] = {}
         if len(self._rows) < len(self.keys):
@@ -97,11 +99,13 @@ class Tally:
     ) -> dict[str, Float[Tensor, " resamples"]]:
         """The scores of lists drawn from this one with replacement. Tallies of the same images draw the same lists, so
         that differences between two of them are paired."""
-        n = len(self.keys)
+        sources = [self.source(key) for key in self.keys]
+        numbers = {source: number for number, source in enumerate(dict.fromkeys(sources))}
+        n = len(numbers)
         draws = torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
-        weights = torch.zeros(resamples, n, dtype=torch.float64)
-        weights.scatter_add_(1, draws, torch.ones_like(weights))
-        return self._estimate(weights, pooling)
+        times = torch.zeros(resamples, n, dtype=torch.float64)
+        times.scatter_add_(1, draws, torch.ones_like(times))
+        return self._estimate(times[:, [numbers[source] for source in sources]], pooling)
 
     def _estimate(self, weights: Float[Tensor, "r n"], pooling: Pooling) -> dict[str, Float[Tensor, " r"]]:
         """The scores of r lists in which image i stands `weights[:, i]` times."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..annotations import Annotation, Depth, Labels, Mask, Normals
 from ..errors import UsageError, pick
 from ..models.ensembles import marigold_depth, marigold_normals
-from ..tasks import Reading
+from ..tasks import Reading, Task
 from ..vectors import lengths, unit, widened
 
 
@@ -22,6 +22,11 @@ def agree(members: Annotation, method: str = "closed-form") -> Reading:
     Raises `UsageError` for what a method cannot merge, and for an unknown one.
     """
     return pick(METHODS, method, "ensemble method")(members)
+
+
+def can_agree(task: Task) -> bool:
+    """Whether several answers to it can be merged into one: numbers of instances mean nothing from one to the next."""
+    return task.kind in (Depth, Normals, Mask) or (task.kind is Labels and bool(task.classes))
 
 
 def closed_form(members: Annotation) -> Reading:
@@ -39,7 +44,7 @@ def closed_form(members: Annotation) -> Reading:
         mean = members.vectors.mean(0)
         # The mean of unit vectors is the shorter the more they disagree.
         return Reading(Normals(unit(mean), members.valid.all(0)), 1 - lengths(mean).clamp(max=1))
-    if isinstance(members, Labels):
+    if isinstance(members, Labels) and members.classes:
         votes = F.one_hot(members.ids, len(members.classes)).float().mean(0)
         shares = votes.gather(-1, members.ids.movedim(0, -1)).movedim(-1, 0)
         first = shares.argmax(0, keepdim=True)

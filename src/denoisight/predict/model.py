@@ -24,7 +24,7 @@ from ..runtime import DTYPES, item_seed, pick_device, warn_of_emulation
 from ..tasks import Reading, Task, make_tasks
 from ..tasks.instruct import INSTRUCT, understand
 from .denoise import denoise
-from .ensemble import agree
+from .ensemble import agree, can_agree
 from .options import Options, Route
 from .prediction import Prediction
 from .query import ImageLike, as_query
@@ -240,6 +240,8 @@ class Model:
                 f"{task.name!r} is denoised, and mirror images are for what is read out of features; leave mirror out, "
                 "or ask for an ensemble."
             )
+        if options.ensemble > 1 and not can_agree(task):
+            raise UsageError(f"Several answers cannot be merged for {task.name!r}; use --ensemble 1.")
         for query in queries:
             check(query, task, options, self.parts.backbone)
         self.parts.backbone.text.check([task.instruct(words) for q in queries for words in (q.text, *q.avoid)])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..annotations import mirror_words
 from ..diffusion.noise import over
+from ..errors import DenoisightError
 from ..models.backbone import Condition
 from ..models.folder import Parts
 from ..tasks import Reading, Task
@@ -38,9 +39,17 @@ def head_outputs(
     texts: Sequence[str] = (),
     mirror: bool = False,
 ) -> dict[str, Float[Tensor, "b k h w"]]:
-    """What each task's head says, undecoded, from one shared pass; with `mirror` from one of the mirror images, too."""
+    """What each task's head says, undecoded, from one shared pass; with `mirror` from one of the mirror images, too.
+
+    Raises `DenoisightError` for what is no number.
+    """
     names = [task.name for task in tasks]
     outputs: dict[str, Tensor] = parts.heads(features(parts, images, texts), images, names)  # type: ignore[misc]
+    if not all(output.isfinite().all() for output in outputs.values()):
+        dtype = next(iter(outputs.values())).dtype
+        raise DenoisightError(
+            f"Model {parts.config.name!r} computed NaN or infinity in {dtype}; try --precision bf16 or fp32."
+        )
     if not mirror:
         return outputs
     return seen_both_ways(tasks, outputs, head_outputs(parts, images.flip(-1), tasks, list(map(mirror_words, texts))))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial as bind
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 from ..annotations import Depth, Sample
 from ..data.readers import Reader
 from ..data.readers.folder import FolderReader
+from ..data.view import View
 from ..errors import DataError, DenoisightError, pick, shortlist
 from ..evaluate.creation import (
     COVERAGE_K,
     DIVERSITY_IMAGES,
     MANIFOLD_K,
     Observed,
+    base_of,
     compare_features,
     compare_labels,
     copies,
@@ -25,7 +26,7 @@ from ..evaluate.creation import (
     warnings,
 )
 from ..evaluate.creation_results import Agreement, CreationResult, Pair, Scores
-from ..evaluate.features import Features, taps_of
+from ..evaluate.features import Features, taps_of, told_apart
 from ..evaluate.judges import JUDGES, judge_of
 from ..evaluate.own import own
 from ..evaluate.results import Result
@@ -34,7 +35,7 @@ from ..evaluate.statistics import statistics_of
 from ..metrics.intervals import PARTS
 from ..metrics.tally import Tally
 from ..predict.model import Model
-from ..predict.options import Options
+from ..predict.options import Options, Route
 from ..runtime import versions
 from ..tasks import TASKS
 from ..train.validate import CHOOSE_BY
@@ -91,6 +92,7 @@ def judge_images(
     """
     networks = _networks(features)
     statistics, notes = statistics_of(created, real, [_truth_of(task) for task in tasks])
+    asked, unjudged = _askable(judge, created, real, tasks, options.route) if judge else ([], [])
     sets = {"created": created, "real": real, **({} if train is None else {"train": train})}
     # Only what was created has a source; every real image is its own.
     seen = {
@@ -106,7 +108,7 @@ def judge_images(
     }
     made, true, learnt = seen["created"], seen["real"], seen.get("train")
     nearest = copies(networks[0].name, made, true, learnt, options.seed)[1] if learnt else {}
-    answers, unjudged = _agreements(judge, created, real, tasks, options, quiet) if judge else ([], [])
+    answers = _agreements(judge, created, real, asked, options, quiet) if judge and asked else []
     if judge and answers and _made_by(judge, created):
         unjudged.append(
             f"{judge.name} judges labels that the same weights made: it agrees with itself, which says nothing of "
@@ -133,19 +135,15 @@ def judge_images(
 
 def agreement(judge: Model, created: Reader, options: Options) -> dict[str, Scores]:
     """What a judge makes of created labels, of every task that it can be asked for."""
-    able = []
-    for task in (task for task in judge.tasks if task in JUDGES):
-        with suppress(DenoisightError):
-            _check(judge, created, created, task)
-            able.append(task)
-    made = _judged(judge, created, able, options, progress_bar("judging created images", quiet=True))
+    able = _askable(judge, created, created, (), options.route)[0]
+    made = _judged(judge, created, able, options, progress_bar("judging created images", quiet=True), base_of)
     return {task: made[task].headline for task in able}
 
 
 def _networks(features: Model | Features | Sequence[Features]) -> tuple[Features, ...]:
     if isinstance(features, Model):
         return (taps_of(features),)
-    return (features,) if isinstance(features, Features) else tuple(features)
+    return (features,) if isinstance(features, Features) else told_apart(features)
 
 
 def _truth_of(task: str) -> str:
@@ -153,6 +151,8 @@ def _truth_of(task: str) -> str:
 
 
 def _made_by(judge: Model, created: Reader) -> bool:
+    while isinstance(created, View):
+        created = created.whole
     labeller = created.info.labeller if isinstance(created, FolderReader) else ""
     return bool(labeller) and judge.weights_hash.startswith(labeller)
 
@@ -163,34 +163,41 @@ def _settings() -> dict[str, Any]:
         "density and coverage": f"neighbour {COVERAGE_K}",
         "diversity": f"at most {DIVERSITY_IMAGES} images of a set",
         "intervals": f"95 %: of fid, kid, js and wasserstein by leaving out each of {PARTS} parts of the images, "
-        "of all else by bootstrap over images",
+        "of all else by bootstrap over images; created images of one source are left out or drawn together",
+        "kid": "without pairs of created images of one source",
     }
+
+
+def _askable(
+    judge: Model, created: Reader, real: Reader, tasks: Sequence[str], route: Route | None
+) -> tuple[list[str], list[str]]:
+    """What the judge can be asked for, of `tasks` or of all that it knows, and notes on what it cannot. Raises
+    `DenoisightError` for one of `tasks`, before any image is read."""
+    able, notes = [], []
+    for task in tasks or [task for task in judge.tasks if task in JUDGES]:
+        try:
+            _check(judge, created, real, task, route)
+            able.append(task)
+        except DenoisightError as error:
+            if tasks:
+                raise
+            notes.append(f"The judge was not asked for {task}: {error}")
+    return able, notes
 
 
 def _agreements(
     judge: Model, created: Reader, real: Reader, tasks: Sequence[str], options: Options, quiet: bool
-) -> tuple[list[tuple[Agreement, Result]], list[str]]:
-    """Of each task what the judge makes of it, with its scores of created images; and notes on tasks left out."""
-    able, notes = [], []
-    for task in tasks or [task for task in judge.tasks if task in JUDGES]:
-        try:
-            able.append(task)
-            _check(judge, created, real, task)
-        except DenoisightError as error:
-            if tasks:
-                raise
-            able.remove(task)
-            notes.append(f"The judge was not asked for {task}: {error}")
-    if not able:
-        return [], notes
-    made = _judged(judge, created, able, options, progress_bar("judging created images", quiet))
-    true = _judged(judge, real, able, options, progress_bar("judging real images", quiet))
-    return [(_agreement(judge, made[task], true[task], options), made[task]) for task in able], notes
+) -> list[tuple[Agreement, Result]]:
+    """Of each task what the judge makes of it, with its scores of created images."""
+    made = _judged(judge, created, tasks, options, progress_bar("judging created images", quiet), base_of)
+    true = _judged(judge, real, tasks, options, progress_bar("judging real images", quiet))
+    return [(_agreement(judge, made[task], true[task], options), made[task]) for task in tasks]
 
 
-def _check(judge: Model, created: Reader, real: Reader, task: str) -> None:
-    """Raises `DataError` where the judge's answers could not be held against the labels, before it begins."""
-    truth, asked = _truth_of(task), judge.task(task)[0]
+def _check(judge: Model, created: Reader, real: Reader, task: str, route: Route | None) -> None:
+    """Raises `DataError` where the judge's answers could not be held against the labels, `UsageError` where it gives
+    none by this route."""
+    truth, asked = _truth_of(task), judge.task(task, route)[0]
     for reader in (created, real):
         if truth not in reader.truths:
             raise DataError(
@@ -213,11 +220,16 @@ def _check(judge: Model, created: Reader, real: Reader, task: str) -> None:
 
 
 def _judged(
-    judge: Model, reader: Reader, tasks: Sequence[str], options: Options, progress: Progress
+    judge: Model,
+    reader: Reader,
+    tasks: Sequence[str],
+    options: Options,
+    progress: Progress,
+    source: Callable[[str], str] = str,
 ) -> dict[str, Result]:
-    """The judge's result in each task; every image is read once."""
+    """The judge's result in each task; every image is read once. Images of one `source` are drawn together."""
     protocols = {task: own(reader, task) for task in tasks}
-    tallies = {task: Tally(reader.keys, judge_of(protocol).scores) for task, protocol in protocols.items()}
+    tallies = {task: Tally(reader.keys, judge_of(protocol).scores, source) for task, protocol in protocols.items()}
     for chunk in progress(
         [range(i, min(i + options.batch, len(reader))) for i in range(0, len(reader), options.batch)]
     ):

@@ -166,7 +166,7 @@ def _settings(model: Model, task: str, options: Options, phrasing: str) -> dict[
     return {
         "route": way,
         "steps": (options.steps or model.steps(task)) if way == "denoise" else 1,
-        "ensemble": options.ensemble,
+        "ensemble": options.ensemble if way == "denoise" else 1,
         "dtype": str(next(model.parts.backbone.parameters()).dtype).removeprefix("torch."),
         "resolution": config.resolution if options.res is None else options.res,
         **({"stop_at": stop_at} if stop_at and way == "denoise" else {}),

@@ -7,7 +7,7 @@ from denoisight.annotations import Depth, Query, stack
 from denoisight.create.annotate import Annotating, annotate, routes
 from denoisight.create.consistency import consistency
 from denoisight.errors import UsageError
-from denoisight.models.folder import Parts
+from denoisight.models.folder import Parts, TaskEntry
 from denoisight.predict.ensemble import agree
 from denoisight.predict.model import Model
 from denoisight.predict.options import Options
@@ -89,6 +89,21 @@ def test_where_routes_differ_they_are_unsure(tiny_model):
         assert both[0][name].confidence.min() < 0.99  # random weights hardly agree
         assert own is None or (least < apart).any()
     assert isinstance(both[0]["depth"].annotation, Depth)
+
+
+@pytest.mark.parametrize(("loss", "known", "together"), [("silog", "metres", "scale"), ("ssi", "affine", "affine")])
+def test_depth_of_which_one_route_knows_more_is_merged(make_parts, loss, known, together):
+    """As both know it: in shares of the median, or up to scale and shift."""
+    parts = make_parts()
+    denoised = parts.config.denoises[0].model_copy(update={"codec": "ratio"})
+    model = Model(parts.with_config(denoises=(denoised,), reads=(TaskEntry(name="depth", loss=loss),)))
+    ways = ("readout", "denoise", "both")
+    read, made, both = (annotate(model, QUERIES[:1], Annotating(("depth",), way))[0]["depth"] for way in ways)
+    gauges = tuple(label.annotation.gauge for label in (read, made, both))
+    assert gauges == (known, "scale", together) and both.confidence.min() < 1
+    if together == "scale":
+        mean = (read.annotation.over_median().values + made.annotation.values) / 2
+        torch.testing.assert_close(both.annotation.values, mean)
 
 
 def test_by_both_routes_an_ensemble_is_no_surer_than_its_spread(tiny_model):

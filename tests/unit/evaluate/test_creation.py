@@ -12,7 +12,7 @@ from denoisight.annotations import Depth
 from denoisight.errors import DataError, UsageError, WeightsError
 from denoisight.evaluate import creation
 from denoisight.evaluate.creation import compare_features, compare_labels, kid_apart, observe, source_of, warnings
-from denoisight.evaluate.features import Features, Seen, inception, taps_of
+from denoisight.evaluate.features import Features, Seen, inception, taps_of, told_apart
 from denoisight.evaluate.statistics import statistics_of
 from denoisight.metrics.diversity import unit_grid
 
@@ -313,3 +313,86 @@ def test_what_is_no_network(tmp_path):
             inception(tmp_path / name)
     with pytest.raises(WeightsError, match="absent.pt"):
         inception(tmp_path / "absent.pt")
+
+
+def of_sources(first, count, each=4):
+    """So many sources, each in `each` images that differ a little."""
+    samples = []
+    for i in range(first, first + count):
+        for turn in range(1, each + 1):
+            one = keyed(lambda key, turn=turn: f"{key}#{turn}")(make_sample(i).only(TRUTHS))
+            noise = 0.05 * torch.rand(3, 12, 16, generator=torch.Generator().manual_seed(100 * i + turn))
+            samples.append(replace(one, query=replace(one.query, image=one.image * 0.95 + noise)))
+    return MemoryReader(tuple(samples), name="created", truths=TRUTHS)
+
+
+def test_images_of_one_source_are_no_witnesses_of_their_own(sets, observed):
+    """Four images of each source count as one: intervals hardly narrow, and KID takes no likeness of siblings for a
+    distance."""
+    _, real, _ = sets
+    statistics = statistics_of(real, real)[0]
+    alone, four = (observe(of_sources(0, 24, each), [COLOURS], statistics) for each in (1, 4))
+    assert four.sources_of_keys.tolist() == [i for i in range(24) for _ in range(4)]
+    assert observed[1].sources_of_keys.tolist() == list(range(20))
+    one, more = (compare_features(COLOURS, each, *observed[1:]) for each in (alone, four))
+    unaware = creation.distances(four.vectors["mean colours"], observed[1].vectors["mean colours"])
+    assert abs(more.created["kid"].value - one.created["kid"].value) < 0.2 * (
+        unaware["kid"].value - one.created["kid"].value
+    )
+    for found in (lambda seen: seen.created["precision"], lambda seen: seen.copies.ratio):
+        assert found(more).high - found(more).low > 0.6 * (found(one).high - found(one).low)
+    wide = [compare_labels(statistics[1], each, observed[1]).created["js"] for each in (alone, four)]
+    assert wide[1].value == pytest.approx(wide[0].value) and wide[1].high - wide[1].low > 0.6 * (
+        wide[0].high - wide[0].low
+    )
+
+
+def test_all_images_of_one_source_leave_kid_untold(observed):
+    made = observe(of_sources(0, 1, 6), [COLOURS])
+    assert compare_features(COLOURS, made, *observed[1:]).created["kid"].value is None
+    assert "All created images are of one source" in " ".join(warnings(made, observed[1]))
+
+
+def test_labels_are_held_against_those_of_as_many_training_images():
+    """Distances between shares shrink with the number of images."""
+    statistics = statistics_of(reader(0, 3), reader(1, 3))[0]
+    many = reader(400, 200)
+    made, real, learnt = (observe(each, [COLOURS], statistics) for each in (reader(0, 12), reader(100, 200), many))
+    few = replace(many, samples=tuple(many.samples[i] for i in learnt.spread(12).tolist()))
+    few = observe(few, [COLOURS], statistics)
+    for statistic in statistics:
+        found = compare_labels(statistic, made, real, learnt).train["js"].value
+        assert found == compare_labels(statistic, made, real, few).train["js"].value
+        assert found > compare_labels(statistic, learnt, real).created["js"].value
+
+
+def test_the_same_image_in_another_batch_is_a_training_image(observed):
+    """In other company the last digits of features differ."""
+    made, real, _ = observed
+    shaken = {
+        name: rows * (1 + 1e-7 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(0)))
+        for name, rows in real.vectors.items()
+    }
+    found = compare_features(COLOURS, made, real, replace(real, vectors=shaken)).copies
+    assert found.ratio.value is None and found.close.value is None
+    assert "real images are training images" in " ".join(warnings(made, real, replace(real, vectors=shaken)))
+
+
+def test_of_one_source_alone_not_all_images_are_compared(monkeypatch):
+    monkeypatch.setattr(creation, "DIVERSITY_IMAGES", 7)
+    several = of_sources(0, 1, 12)
+    one, other = (
+        observe(replace(several, samples=order), [COLOURS]) for order in (several.samples, several.samples[::-1])
+    )
+    assert len(one.sources) == 7 and torch.equal(one.grids["mean colours"], other.grids["mean colours"])
+
+
+def test_networks_of_one_name_are_told_apart():
+    other = replace(COLOURS, weights="another hash")
+    assert [one.name for one in told_apart([COLOURS, other])] == [
+        "mean colours, weights none",
+        "mean colours, weights another ",
+    ]
+    assert told_apart([COLOURS, replace(COLOURS, name="b")])[0] is COLOURS
+    with pytest.raises(UsageError, match="b were given twice"):
+        observe(reader(0, 3), [COLOURS, *[replace(COLOURS, name="b")] * 2])

@@ -171,6 +171,18 @@ def test_an_ensemble_tells_how_unsure_it_is(tiny_model, task):
     assert tiny_model.predict(picture(), task, ensemble=1).uncertainty is None
 
 
+def test_numbers_of_instances_cannot_be_merged(tiny_model):
+    with pytest.raises(UsageError, match="'instances'; use --ensemble 1"):
+        tiny_model.predict(picture(), "instances", ensemble=2, steps=1)
+
+
+def test_what_is_no_number_is_not_read_out(make_parts):
+    parts = make_parts()
+    torch.nn.init.constant_(next(p for name, p in parts.heads.named_parameters() if "normals" in name), torch.inf)
+    with pytest.raises(DenoisightError, match="NaN or infinity in torch.float32; try --precision"):
+        Model(parts).predict(picture(), "normals", route="readout")
+
+
 def test_the_first_member_of_an_ensemble_is_the_single_answer(tiny_model):
     """So that more members refine an answer rather than replace it."""
     single = tiny_model.predict(picture(), "normals", steps=1)

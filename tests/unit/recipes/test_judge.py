@@ -62,6 +62,12 @@ def test_what_is_read_out_is_judged_by_both_orientations(make_parts):
     assert both.settings["mirror"] is True and "mirror" not in one.settings and both.scores != one.scores
 
 
+def test_what_is_read_out_has_no_ensemble(make_parts):
+    how = {"protocol": "scenes/test", "task": "depth", "quiet": True, "trivial": False}
+    options = Options(route="readout", ensemble=3)
+    assert judge(Model(make_parts()), "tiny", **how, options=options).results.results[0].settings["ensemble"] == 1
+
+
 def test_all_is_what_protocol_and_model_share(model):
     pytest.importorskip("faster_coco_eval")
     judged = judge(model, "tiny", protocol="scenes/test", options=ONE_STEP, quiet=True)
