@@ -226,17 +226,33 @@ def test_the_mirror_of_a_surface_has_the_mirrored_normals():
     assert_same(normals_of(surface).flip(), normals_of(surface.flip(1)))
 
 
-@pytest.mark.parametrize("make", [labels, mask])
 @given(height=st.integers(1, 25), width=st.integers(1, 25))
-def test_labels_and_masks_resize_to_the_nearest_pixel(make, height, width):
-    truth = make()
+def test_labels_resize_to_the_nearest_pixel(height, width):
+    truth = labels()
     rows = ((torch.arange(height) + 0.5) * 6 / height).floor().long()
     columns = ((torch.arange(width) + 0.5) * 9 / width).floor().long()
     resized = truth.resize(height, width)
-    for name, tensor in truth.tensors().items():
-        assert torch.equal(resized.tensors()[name], tensor[rows][:, columns])
-    if make is labels:
-        assert torch.equal(resized.valid, resized.ids != IGNORE)
+    assert torch.equal(resized.ids, truth.ids[rows][:, columns])
+    assert torch.equal(resized.valid, resized.ids != IGNORE)
+
+
+@given(height=st.integers(1, 25), width=st.integers(1, 25))
+def test_masks_resize_by_shares(height, width):
+    resized = mask().resize(height, width)
+    assert (0 <= resized.probability).all() and (resized.probability <= 1 + 1e-6).all()
+    everywhere = Mask.of(torch.ones(6, 9, dtype=torch.bool)).resize(height, width)
+    torch.testing.assert_close(everywhere.probability, torch.ones(height, width))
+
+
+@pytest.mark.parametrize("column", range(12, 20))
+def test_a_line_in_a_smaller_picture_is_fainter_and_whole(column):
+    """Wherever it lies; to the nearest pixel, three of four would be gone."""
+    line = torch.zeros(32, 32, dtype=torch.bool)
+    line[:, column] = True
+    small = Mask.of(line).resize(8, 8)
+    torch.testing.assert_close(small.probability.sum(1), torch.full((8,), 0.25), rtol=0, atol=0.03)
+    unseen = replace(Mask.of(line), valid=torch.arange(32).expand(32, 32) != column).resize(8, 8)
+    assert unseen.valid.all() and not unseen.probability.any()
 
 
 @dense_kind

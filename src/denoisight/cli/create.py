@@ -157,13 +157,14 @@ def create(
         Fresh noise at each step of the sampler ddim, 0 (none) to 1 (as much as ddpm draws).
     guidance
         How strongly the words steer: 0 is not at all (one less than guidance_scale elsewhere; default: 2, of edits
-        6.5).
+        6.5, of images of --data 0, or 1 where something is avoided).
     image_guidance
         How strongly an edit keeps to the photograph, likewise (default: 0.5).
     negative
         Words to steer away from where a caption does not say itself what to avoid.
     res
-        Side in pixels (default: the model's own); of edits the longest side (default: the photograph's own).
+        Side in pixels (default: the model's own); of images of --data the longest side, 0 for each one's own; of edits
+        the longest side (default: the photograph's own).
     batch
         Images in one network pass; edits are made one by one.
     """
@@ -260,7 +261,7 @@ def create(
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text ({error}); give a file with a caption a line.") from error
     return [line.strip() for line in lines if line.strip()]

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import NamedTuple
 import torch
 
 from ..annotations import Labels, Query, Sample
-from ..errors import DataError, UsageError
+from ..data.readers.layout import without_image_folder
+from ..errors import DataError, UsageError, shortlist
 
 
 class Caption(NamedTuple):
@@ -98,7 +100,8 @@ def caption_source(spec: str | Path | Captions) -> Captions:
     """From what a user says: "text", "labels", "none", a file of captions, or any function of a sample.
 
     A file is CSV (key,caption; commas in the caption need no quotes) or JSON lines ({"key": ..., "text": ...}, or
-    file_name in place of the key, whose stem counts). Raises `DataError` for a file that is neither.
+    file_name in place of the key, a path of which the stem is enough where no other has it). Raises `DataError` for a
+    file that is neither.
     """
     if callable(spec):
         return spec
@@ -127,24 +130,41 @@ def told_of(captions: Captions) -> str:
 class _FromFile:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.captions = _read(path)
+        self.captions, files = _read(path)
+        self.by_stem: dict[str, list[str]] = defaultdict(list)
+        for key in files:
+            self.by_stem[Path(key).name].append(key)
 
     def __call__(self, sample: Sample) -> str | None:
-        return self.captions.get(sample.key) or self.captions.get(Path(sample.key).name) or None
+        if sample.key in self.captions:
+            return self.captions[sample.key] or None
+        stem = Path(sample.key).name
+        alike = self.by_stem.get(stem, [stem])
+        if len(alike) > 1:
+            raise DataError(
+                f"{self.path} has captions of {shortlist(alike)}, and any of them may be meant for {sample.key!r}; "
+                'write "key" in place of "file_name".'
+            )
+        return self.captions.get(alike[0]) or None
 
     @property
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(self.captions, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> Mapping[str, str]:
+def _read(path: Path) -> tuple[Mapping[str, str], list[str]]:
+    """Captions by key, and which of the keys are paths of files."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Spreadsheets begin with a byte order mark; a JSON string may hold what `splitlines` takes for an end.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
         if path.suffix == ".csv":
             # "a red box, not a sphere" has a comma of its own, quoted or not; a line without any has no caption.
-            return {row[0].strip(): ",".join([row[1], *row[2:]]).strip() for row in csv.reader(lines) if row}
+            return {row[0].strip(): ",".join([row[1], *row[2:]]).strip() for row in csv.reader(lines) if row}, []
         rows = [json.loads(line) for line in lines if line.strip()]
-        return {str(row["key"] if "key" in row else Path(row["file_name"]).stem): row["text"].strip() for row in rows}
+        stated = {str(row["key"]): row["text"].strip() for row in rows if "key" in row}
+        files = [row for row in rows if "key" not in row]
+        by_file = {without_image_folder(Path(row["file_name"])): row["text"].strip() for row in files}
+        return {**by_file, **stated}, list(by_file)
     except OSError as error:
         raise DataError(
             f"There are no captions at {str(path)!r} ({error.strerror}); "

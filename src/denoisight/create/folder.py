@@ -101,7 +101,8 @@ def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dic
     refuse_others(folder, settings)
     drop_cut_off_line(lost)
     there = written(folder)
-    rows = [json.loads(line) for line in lost.read_text().splitlines()] if lost.is_file() else []
+    lines = lost.read_text(encoding="utf-8").split("\n") if lost.is_file() else []
+    rows = [json.loads(line) for line in lines if line]
     dropped: dict[str, str] = {row["key"]: row["reason"] for row in rows}
     columns: dict[str, dict[str, Any]] = {}
 
@@ -112,6 +113,7 @@ def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dic
             describe(maker, folder, settings)
             for made in maker.make(sources):
                 if made.verdict.kind != "drop":
+                    columns.clear()
                     columns[made.sample.key] = columns_of(made.facts)
                     yield made.sample
                 elif made.sample.key not in dropped:

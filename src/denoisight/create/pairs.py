@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..annotations import Query, Sample
 from ..data.open import outlines
+from ..data.paired import AND
 from ..data.readers import Reader
 from ..diffusion.schedule import timesteps
 from ..errors import DataError, UsageError
@@ -24,7 +25,7 @@ from ..models.folder import ModelConfig
 from ..predict.model import Model
 from ..runtime import item_seed, versions
 from .annotate import Annotating, Label, annotate, routes
-from .captions import Captions, Words, caption_source, said, told_of
+from .captions import Caption, Captions, Words, caption_source, own_text, said, told_of
 from .filters import Filters, Judged, Verdict, accepted, class_frequencies, judge, maskable, thumb
 from .synthesize import INVERSION, require_creation, synthesize, with_eta
 from .variation import Variation
@@ -75,7 +76,7 @@ class Maker:
         captions: str | Captions = "text",
     ) -> None:
         require_creation(model)
-        self.model, self.source = model, source
+        self.model, self.source, self.source_keys = model, source, source.keys
         self.variation, self.annotating, self.filters = variation, annotating, filters
         timesteps(model.parts.backbone.schedule, variation.steps, start=min(variation.levels))  # too many are told now
         self.captions = caption_source(captions)
@@ -154,14 +155,20 @@ class Maker:
             made = self._sample(item, image, judged.truths)
             yield Made(item.number, made, judged.verdict, self._facts(item, judged))
 
+    def caption(self, sample: Sample) -> Caption:
+        if isinstance(self.source, Words) and self.captions is own_text:
+            # Who types nothing means it; of a picture nobody knows.
+            return Caption(sample.query.text, sample.query.avoid)
+        return said(self.captions, sample)
+
     def keys(self, index: int) -> list[str]:
         """The keys of the images made of one sample: those of one picture share what stands before the #."""
-        return [f"{self.source.keys[index]}#{turn}" for turn in range(1, self.variation.per_image + 1)]
+        return [f"{self.source_keys[index]}#{turn}" for turn in range(1, self.variation.per_image + 1)]
 
     def _items(self, index: int) -> Iterator[_Item]:
         how, backbone = self.variation, self.model.parts.backbone
         sample = self.source[index]
-        text, avoid = said(self.captions, sample)
+        text, avoid = self.caption(sample)
         avoid = avoid or how.avoid
         longest = self.model.parts.config.resolution if how.res is None else how.res
         size = backbone.fitting_size(*sample.size, longest)
@@ -227,7 +234,7 @@ class Maker:
             "eta": how.eta,
             "seed": item.seed,
             "guidance": item.guidance,
-            "avoid": list(item.avoid),
+            "avoid": AND.join(item.avoid),  # `datasets` takes an empty list for one of nulls
             "model": self.model.name,
             "weights": self.model.weights_hash[:16],
             "route": self.annotating.route or "own",
@@ -289,8 +296,8 @@ def _grouped(items: Sequence[_Item], batch: int) -> Iterator[list[_Item]]:
 def check_captions(maker: Maker) -> None:
     """Raises `DataError` where none of the first samples has a caption: then hardly any will."""
     first = range(min(len(maker.source), LOOKED_AT))
-    if all(said(maker.captions, maker.source[index]).text is None for index in first):
+    if all(maker.caption(maker.source[index]).text is None for index in first):
         raise DataError(
-            f"{maker.source.keys[0]!r} has no caption by {maker.said_by!r}, nor have the next ones; give --captions "
+            f"{maker.source_keys[0]!r} has no caption by {maker.said_by!r}, nor have the next ones; give --captions "
             "labels, a .csv or .jsonl FILE, or none, to create without words."
         )

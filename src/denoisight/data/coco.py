@@ -146,8 +146,9 @@ class _Annotations:
         if isinstance(reader, CocoReader):
             self.things = {i for i, c in enumerate(reader.coco.categories) if c.is_thing}
         boxes = reader[0].truths.get("boxes")
-        names = (boxes.classes if isinstance(boxes, Boxes) and "instances" not in held else ()) or (THING,)
-        self.kinds = self.classes if self.named else names
+        names = boxes.classes if isinstance(boxes, Boxes) and "instances" not in held else ()
+        self.classed = self.named or bool(names)
+        self.kinds = self.classes if self.named else names or (THING,)
         """What the categories of things are called, by place."""
 
     def write(self, folder: Path) -> None:
@@ -204,7 +205,7 @@ class _Annotations:
                 for thing in rows:
                     number += 1
                     told = {name: thing[name] for name in ("segmentation", "area", "bbox")}
-                    category = self._number(max(thing["category"], 0))
+                    category = self._number(thing["category"] if self.classed else 0)
                     yield {"id": number, "image_id": image, "category_id": category, "iscrowd": crowd, **told}
 
     def _crowds(self, row: Row) -> list[Row]:

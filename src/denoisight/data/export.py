@@ -11,13 +11,13 @@ from typing import Any, Literal
 from ..annotations import Sample
 from ..errors import UsageError
 from ..runtime import mend, versions
-from .archive import Member
+from .archive import FilePath, Member
 from .coco import write_coco
 from .info import read_json
 from .paired import columns_of, facts_of, tell_progress, write_facts, write_pairs, written
 from .readers import Reader
 from .readers.folder import FolderReader
-from .readers.layout import METADATA, read_metadata
+from .readers.layout import METADATA, Item, read_metadata
 from .readers.shards import provenance_in
 from .shards import ShardLine, finished, hash_of, pair_members, write_manifest, write_shard
 
@@ -59,7 +59,8 @@ def _source(reader: Reader) -> dict[str, Any]:
         keys.update(key.encode() + b"\n")
     told: dict[str, Any] = {"exported_from": reader.name, "samples": len(reader), "keys": keys.hexdigest()[:16]}
     told["truths"] = list(reader.truths)
-    if (root := _root_of(reader)) and (root / "dataset_info.json").is_file():
+    items = reader.items if isinstance(reader, FolderReader) else ()
+    if items and (root := _root_of(items[0])) and (root / "dataset_info.json").is_file():
         told["origin"] = read_json(root / "dataset_info.json").get("source", {})
     return told
 
@@ -114,12 +115,11 @@ def _write_shard(reader: Reader, archive: Path, places: range, settings: str, ex
     return write_shard(archive, pairs(), line)
 
 
-def _root_of(reader: Reader) -> Path | None:
-    """The folder of shards, or of pictures with a list of them, that a reader reads; None where it reads none."""
-    image = reader.items[0].image if isinstance(reader, FolderReader) and reader.items else None
-    if isinstance(image, Member):
-        return image.archive.parent
-    return image and next((folder for folder in image.parents[:2] if (folder / METADATA).is_file()), None)
+def _root_of(item: Item) -> Path | None:
+    """The folder of shards, or of pictures with a list of them, that an item lies in; None where there is none."""
+    if isinstance(item.image, Member):
+        return item.image.archive.parent
+    return next((folder for folder in item.image.parents[:2] if (folder / METADATA).is_file()), None)
 
 
 def _provenance(reader: Reader, i: int) -> dict[str, Any]:
@@ -127,15 +127,17 @@ def _provenance(reader: Reader, i: int) -> dict[str, Any]:
     item = reader.items[i] if isinstance(reader, FolderReader) else None
     if item and isinstance(item.image, Member):
         return _told(item.image.archive)[item.key]
-    return _columns(root).get(item.key, {}) if item and (root := _root_of(reader)) else {}
+    # By its file, since the key may begin with the name of a split.
+    return _columns(root).get(item.image, {}) if item and (root := _root_of(item)) else {}
 
 
 @lru_cache(maxsize=1)
-def _columns(folder: Path) -> dict[str, dict[str, Any]]:
-    """Of the pairs in a folder that `create` has judged; where their files lie there is nobody else's business."""
-    rows = [row for row in read_metadata(folder / METADATA)[0] if "verdict" in row and "key" in row]
+def _columns(folder: Path) -> dict[FilePath, dict[str, Any]]:
+    """Of the pairs in a folder that `create` has judged, by picture; where their files lie there is nobody else's
+    business."""
+    rows = [row for row in read_metadata(folder / METADATA)[0] if "verdict" in row]
     own = ("key", "text", "file_name", "_exact")
-    return {str(row["key"]): {name: row[name] for name in row if not name.endswith(own)} for row in rows}
+    return {folder / row["file_name"]: {name: row[name] for name in row if not name.endswith(own)} for row in rows}
 
 
 @lru_cache(maxsize=2)

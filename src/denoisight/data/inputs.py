@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..errors import DataError, shortlist
 from .images import IMAGE_SUFFIXES
-from .readers.layout import IMAGE_FOLDERS, TRUTH_NAMES, beside, files, read_metadata, subfolders
+from .readers.layout import IMAGE_FOLDERS, TRUTH_NAMES, beside, check_key, files, read_metadata, subfolders
 
 
 class Input(NamedTuple):
@@ -40,7 +40,7 @@ def find_images(inputs: Sequence[str | Path]) -> Inputs:
     Paths in a list are relative to the list. A picture named twice comes once. A key is the picture's name
     without its suffix (with folders inside a named folder), lengthened where two would be alike. Truths
     beside photos (NAME_depth.png beside NAME.jpg) are left out, which a note says. Raises `DataError` for
-    what is missing, naming five and counting the rest, and where no picture is left.
+    what is missing, naming five and counting the rest, for a name that is not UTF-8, and where no picture is left.
     """
     found = {item.path.resolve(): item for name in inputs for item in _expand(str(name))}
     if missing := [item.path for item in found.values() if not item.path.is_file()]:
@@ -52,6 +52,8 @@ def find_images(inputs: Sequence[str | Path]) -> Inputs:
         raise DataError(f"No images in {named}; give files, folders, globs, or .txt or .jsonl lists of images.")
     left_out = f"Left out {len(truths)} truths beside photos: {shortlist(path.name for path in truths)}."
     keys = _unique_keys(kept)
+    for key, item in zip(keys, kept, strict=True):
+        check_key(key, item.path)
     items = tuple(Input(key, item.path, item.text) for key, item in zip(keys, kept, strict=True))
     return Inputs(items, (left_out,) if truths else ())
 

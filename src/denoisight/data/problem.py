@@ -10,6 +10,7 @@ from ..errors import DataError
 ProblemKind = Literal[
     "missing pair",
     "missing file",
+    "file name",
     "damaged file",
     "wrong size",
     "wrong dtype",

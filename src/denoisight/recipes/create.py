@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -128,14 +129,14 @@ def create_pairs(
         if share != (None, None) or engine != "local" or world()[1] > 1:
             raise UsageError("A folder is written by one process; several write shards (--format shards).")
         lost = pairs_folder(maker, out, shard_size)
-        _tell(out, len(written(out)), dict(reasons_of(lost)))
+        _tell(out, len(written(out)), dict(Counter(lost.values()).most_common()))
     else:
         slices = Slices.of(maker, shard_size)
         if engine == "ray":
             make_on_ray(partial(Order.maker, order), out.absolute(), slices, workers, order.device != "cpu")
         else:
             make_locally(maker, out, shard_size, *share)
-        lines = read_lines(out)
+        lines = [line for line in read_lines(out) if line.is_whole(out)]
         pairs = sum(line.pairs for line in lines)
         if len(lines) < len(slices):
             log.info("%d of %d shards are finished; the others are other workers'.", len(lines), len(slices))
@@ -144,11 +145,6 @@ def create_pairs(
                 return
         _tell(out, pairs, reasons(lines))
     log.info("%s", write_pairs_sheet(out, maker.source))
-
-
-def reasons_of(dropped: dict[str, str]) -> list[tuple[str, int]]:
-    counts = {reason: list(dropped.values()).count(reason) for reason in dropped.values()}
-    return sorted(counts.items(), key=lambda pair: -pair[1])
 
 
 def check_made(pairs: int, dropped: Mapping[str, int]) -> None:

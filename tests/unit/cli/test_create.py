@@ -52,6 +52,13 @@ def test_captions_from_flags_and_a_file(run, tmp_path):
     assert len(list((tmp_path / "out" / "rgb").glob("*.png"))) == 6
 
 
+def test_a_file_of_prompts_may_be_of_a_spreadsheet(run, tmp_path):
+    (tmp_path / "captions.txt").write_text("a red\u2028box\na dome\n", encoding="utf-8-sig")
+    run("--prompts", tmp_path / "captions.txt", "--res", "16")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().split("\n") if line]
+    assert [row["text"] for row in rows] == ["a red\u2028box", "a dome"]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -148,6 +155,21 @@ def test_a_worker_without_captions_is_no_failure(run, tmp_path, caplog):
     assert "2 of 2" not in caplog.text and "holds 2 labelled images; 2 were dropped: 2 no caption" in caplog.text
 
 
+def test_a_damaged_shard_of_another_worker_is_no_failure(run, tmp_path, caplog):
+    caplog.set_level("INFO")
+    words = [*VARY, "--num-shards", "2"]
+    for shard in (0, 1):
+        run(*words, "--shard", shard)
+    archive = tmp_path / "out" / "created-000000.tar"
+    archive.write_bytes(archive.read_bytes()[:-100])
+    caplog.clear()
+    run(*words, "--shard", "1")
+    assert "1 of 2 shards are finished; the others are other workers'" in caplog.text
+    assert "holds 2 labelled images" in caplog.text and "sheet.png" in caplog.text
+    run(*words, "--shard", "0")
+    assert len(open_data(tmp_path / "out", "all")) == 4
+
+
 def test_a_data_set_is_varied_and_labelled(run, tmp_path, caplog):
     caplog.set_level("INFO")
     run(*VARY)
@@ -203,6 +225,9 @@ def test_images_without_labels_are_for_one_process(run, monkeypatch, tmp_path):
 def test_images_from_captions_are_labelled_when_asked(run, tmp_path):
     run("--prompt", "a red box", "--task", "depth", "--num", "2")
     assert len(open_data(tmp_path / "out", "all")) == 2
+    shutil.rmtree(tmp_path / "out")
+    run("--prompt", "", "--task", "depth", "--num", "2")
+    assert {pair["text"] for pair in provenance(tmp_path / "out").values()} == {""}
 
 
 def test_pictures_that_nobody_labelled_are_varied(run, tmp_path):

@@ -58,6 +58,31 @@ def test_a_file_says_what_to_show_and_what_not(tmp_path, name):
     assert ask(path, sample(key="clip/000003")).text is None
 
 
+def named_by_file(path, texts):
+    rows = ({"file_name": name, "text": text} for name, text in texts.items())
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_file_names_of_one_stem_are_told_apart_by_their_folders(tmp_path):
+    path = named_by_file(tmp_path / "c.jsonl", {"cats/001.jpg": "a cat", "rgb/dogs/001.jpg": "a dog", "2.jpg": "a cow"})
+    asked = ("cats/001", "dogs/001", "2", "train/2")
+    assert [ask(path, sample(key=key)).text for key in asked] == ["a cat", "a dog", "a cow", "a cow"]
+    for key in ("001", "train/cats/001"):
+        with pytest.raises(DataError, match=f"of cats/001, dogs/001, and any .* meant for '{key}'"):
+            ask(path, sample(key=key))
+    path = named_by_file(tmp_path / "c.jsonl", {"photos/cats/001.jpg": "a cat"})
+    assert ask(path, sample(key="cats/001")).text == "a cat"
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.jsonl"])
+def test_files_of_spreadsheets_and_unusual_line_ends_are_read(tmp_path, name):
+    text = "a\u2028b\x85c"
+    line = f"1,{text}" if name == "c.csv" else json.dumps({"key": "1", "text": text}, ensure_ascii=False)
+    (tmp_path / name).write_text(line + "\r\n", encoding="utf-8-sig", newline="")
+    assert ask(tmp_path / name, sample(key="1")).text == text
+
+
 def test_nothing_may_be_said_on_purpose():
     assert ask("none", sample(text="a sign")) == Caption("")
     assert ask("text", sample()) == Caption(None)

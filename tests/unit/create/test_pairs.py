@@ -67,7 +67,7 @@ def test_pairs_come_in_order_at_their_own_size_with_their_provenance(creates):
         torch.testing.assert_close(pair.sample.image * 255, (pair.sample.image * 255).round(), rtol=0, atol=1e-4)
     facts = made[2].facts
     assert facts["source"] == "b/c" and facts["text"] == SOURCE.captions[1] and facts["noise_level"] == 0.6
-    assert (facts["guidance"], facts["avoid"], facts["steps"]) == (1.5, ["a cone"], 2)
+    assert (facts["guidance"], facts["avoid"], facts["steps"]) == (1.5, "a cone", 2)
     assert facts["weights"] == creates.weights_hash[:16] and facts["versions"]["torch"] == torch.__version__
     assert facts["verdict"] == "keep" and set(facts["valid"]) == {"depth", "semantic"}
     assert len({pair.facts["seed"] for pair in made}) == 6
@@ -179,7 +179,7 @@ def test_typed_captions_say_what_to_avoid(creates):
     words = Words(("a red box, not a sphere, not a cone", "a dome"), (32, 32))
     made = list(maker(creates, words, noise_level=(1.0, 1.0), avoid=("a box",), per_image=1).make(range(2)))
     assert [pair.facts["text"] for pair in made] == ["a red box", "a dome"]
-    assert [pair.facts["avoid"] for pair in made] == [["a sphere", "a cone"], ["a box"]]
+    assert [pair.facts["avoid"] for pair in made] == ["a sphere; a cone", "a box"]
 
 
 @pytest.mark.parametrize("key", ["a", "d"])
@@ -191,8 +191,30 @@ def test_what_has_no_caption_is_dropped(creates, key):
 
 
 def test_captions_that_none_of_the_first_has_are_refused(creates):
-    with pytest.raises(DataError, match="'000001' has no caption by 'text'"):
-        check_captions(maker(creates, Words(("",), (32, 32)), noise_level=(1.0, 1.0)))
+    with pytest.raises(DataError, match="'a' has no caption by 'labels'"):
+        check_captions(maker(creates, captions="labels"))
+
+
+def test_an_empty_prompt_is_meant(creates):
+    making = maker(creates, Words(("",), (32, 32)), noise_level=(1.0, 1.0), per_image=1)
+    check_captions(making)
+    (made,) = making.make([0])
+    assert made.verdict.kind == "keep" and made.facts["text"] == ""
+
+
+def test_the_keys_of_a_source_are_taken_once(creates):
+    class Counted(Source):
+        asked = 0
+
+        @property
+        def keys(self):
+            self.asked += 1
+            return Source.keys
+
+    source = Counted()
+    making = maker(creates, source)
+    begun = source.asked
+    assert [making.keys(i)[0] for i in range(3)] == ["a#1", "b/c#1", "d#1"] and source.asked == begun
 
 
 def test_without_words_pictures_are_those_of_the_empty_prompt(creates):

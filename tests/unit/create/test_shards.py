@@ -14,7 +14,7 @@ import torch
 
 from denoisight.annotations import Query, Sample
 from denoisight.create.annotate import Annotating
-from denoisight.create.captions import Words
+from denoisight.create.captions import Caption, Words
 from denoisight.create.engines import make_locally, make_on_ray
 from denoisight.create.filters import Filters
 from denoisight.create.folder import pairs_folder
@@ -220,6 +220,28 @@ def test_a_folder_holds_the_same_pairs(whole, maker, tmp_path):
     assert content(tmp_path / "out") == before
 
 
+def test_the_facts_of_a_pair_are_held_until_it_is_written_and_no_longer(maker, tmp_path, monkeypatch):
+    held = []
+
+    def write(samples, *given, columns, **named):
+        return write_pairs(
+            (held.append(len(columns)) or sample for sample in samples), *given, columns=columns, **named
+        )
+
+    monkeypatch.setattr("denoisight.create.folder.write_pairs", write)
+    pairs_folder(maker, tmp_path / "out", PER_SHARD)
+    assert held == [1] * 8
+
+
+def test_what_was_dropped_may_have_any_name(maker, tmp_path):
+    (tmp_path / "out").mkdir()
+    row = {"key": "a\u2028b\x85c", "reason": "blank"}
+    pairs_folder(maker, tmp_path / "out", PER_SHARD)
+    with (tmp_path / "out" / "dropped.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    assert pairs_folder(maker, tmp_path / "out", PER_SHARD)[row["key"]] == "blank"
+
+
 def test_both_are_drawn(whole, maker, tmp_path):
     pairs_folder(maker, tmp_path / "out", PER_SHARD)
     for folder in (whole, tmp_path / "out"):
@@ -322,6 +344,17 @@ def test_a_look_at_a_few_opens_no_other_shards(whole, monkeypatch):
     assert few.keys == (every[0], every[len(every) // 2]) and set(few.keys) <= set(facts)
     assert len(set(opened)) == 2 < len(list(whole.glob("*.tar")))
     assert shards.read_few(whole, 99)[0].keys == every
+
+
+def test_a_look_at_a_few_passes_over_damaged_archives(whole, tmp_path):
+    folder = copied(whole, tmp_path / "out")
+    harmed = [folder / f"created-00000{i}.tar" for i in (1, 0, 2)]
+    harmed[0].write_bytes(harmed[0].read_bytes()[:-100])
+    harmed[1].unlink()
+    assert shards.read_few(folder, 99)[0].keys == ("g#1", "g#2")
+    harmed[2].unlink()
+    with pytest.raises(DataError, match=r"created-000000\.tar is missing or cut short"):
+        shards.read_few(folder, 99)
 
 
 def test_the_manifest_alone_tells_of_the_shards(whole, tmp_path):
@@ -497,6 +530,21 @@ def test_datasets_reads_the_archives(whole, tmp_path):
     rows = list(datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path)))
     assert [row["json"]["key"] for row in rows][:2] == ["a#1", "a#2"] and len(rows) == 8
     assert rows[0]["rgb.png"].size == (16, 16)
+
+
+def test_datasets_reads_what_few_pairs_avoid(maker, tmp_path):
+    """It takes the types of the first pairs for those of all."""
+    datasets = pytest.importorskip("datasets")
+    last = Source.keys[-1]
+
+    def captions(sample):
+        return Caption("a box", ("a cone", "a dome") if sample.key == last else ())
+
+    making = Maker(maker.model, Source(), maker.variation, maker.annotating, maker.filters, captions)
+    make_locally(making, tmp_path / "out", PER_SHARD)
+    files = str(tmp_path / "out" / "created-*.tar")
+    rows = datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    assert [row["avoid"] for row in rows["json"]] == [""] * 8 + ["a cone; a dome"] * 2
 
 
 def test_webdataset_reads_the_archives(whole):

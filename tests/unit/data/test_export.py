@@ -195,6 +195,14 @@ def test_boxes_alone_have_no_mask_but_the_ids_of_their_classes(tmp_path):
     assert [row["category_id"] for row in content["annotations"]] == [3, 5]
 
 
+def test_boxes_of_no_class_are_things(tmp_path):
+    boxes = Boxes.of([[0, 1, 2, 3], [1, 1, 4.5, 4]], [0, 7], (4, 5))
+    export(Pictures([picture(semantic=None, instances=None, boxes=boxes)]), tmp_path, "coco")
+    content = loaded(tmp_path)
+    assert content["categories"] == [{"id": 1, "name": "thing", "supercategory": ""}]
+    assert [row["category_id"] for row in content["annotations"]] == [1, 1]
+
+
 @pytest.mark.parametrize("format", ["coco", "folder", "shards"])
 def test_splits_are_told_by_the_keys(tmp_path, format):
     for split, keys in {"train": "abc", "val": "de"}.items():
@@ -217,6 +225,13 @@ def test_our_own_forms_hold_every_truth(tmp_path, format):
                 torch.testing.assert_close(sample.truths[truth].tensors()[name], tensor, rtol=0, atol=0)
     if format == "shards":
         assert [line.pairs for line in read_lines(tmp_path / "out")] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("format", ["folder", "shards"])
+def test_truths_of_any_name_come_back(tmp_path, format):
+    export(Pictures([picture(rims=Mask.of(SEMANTIC == 1))]), tmp_path, format)
+    sample = open_data(tmp_path, "all")[0]
+    assert torch.equal(sample.truths["rims"].inside, SEMANTIC == 1)
 
 
 @pytest.mark.parametrize("format", ["coco", "folder", "shards"])
@@ -258,6 +273,15 @@ def test_created_folders_keep_their_own_files_in_another_order(tmp_path, format)
     told = {row["key"]: row["provenance"] for row in loaded(again)["images"]}
     assert {key: row["source"] for key, row in told.items()} == {key: key[1:] for key in samples}
     assert not any(name.endswith(("_exact", "file_name")) for row in told.values() for name in row)
+
+
+def test_created_folders_of_splits_tell_where_their_pairs_are_from(tmp_path):
+    write_pairs([picture("a")], tmp_path / "in" / "test")
+    for split in ("train", "val"):
+        write_pairs([picture("a")], tmp_path / "in" / split, columns={"a": {"verdict": "keep", "source": split}})
+    export(open_data(tmp_path / "in", "all"), tmp_path / "out", "coco")
+    told = {row["key"]: row.get("provenance", {}).get("source") for row in loaded(tmp_path / "out")["images"]}
+    assert told == {"train/a": "train", "val/a": "val", "test/a": None}
 
 
 def test_columns_of_others_are_no_provenance(tmp_path):

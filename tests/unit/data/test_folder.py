@@ -1,6 +1,7 @@
 """The layouts of folders that people bring, their classes and their splits."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from PIL import Image
 
 from denoisight.annotations import IGNORE
+from denoisight.data.check import validate
 from denoisight.data.images import write_png
-from denoisight.data.open import open_data
+from denoisight.data.inputs import find_images
+from denoisight.data.open import open_data, open_pictures
 from denoisight.data.readers.folder import read_folder
 from denoisight.data.stats import statistics
 from denoisight.errors import DataError, UsageError
@@ -37,6 +40,31 @@ def test_folder_names_that_are_understood(tmp_path: Path, images: str, labels: s
     label(tmp_path / labels / "street" / "a.png")
     reader = read_folder(tmp_path, "all")
     assert reader.keys == ("street/a",) and reader.truths == ("semantic",)
+
+
+@pytest.mark.parametrize("place", ["rgb", "."])
+def test_a_name_that_is_not_utf8_is_to_be_changed(tmp_path: Path, place: str) -> None:
+    photo(tmp_path / place / "a.png")
+    (tmp_path / place / "a.png").rename(tmp_path / place / os.fsdecode(b"x\xff.png"))
+    says = r"x\\udcff.png' would have the key 'x\\udcff', which is not UTF-8; rename it"
+    for open_one in (
+        lambda: read_folder(tmp_path, "all"),
+        lambda: open_pictures(tmp_path),
+        lambda: find_images([tmp_path]),
+    ):
+        with pytest.raises(DataError, match=says):
+            open_one()
+    (problem,) = validate(tmp_path)
+    assert problem.kind == "file name" and isinstance(problem.file, Path)
+
+
+def test_nor_may_arrays_beside_photos_have_one(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    np.savez(tmp_path / "a.npz", seg=np.ones((1, 4, 6), np.uint8))
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / os.fsdecode(b"x\xff" + path.suffix.encode()))
+    with pytest.raises(DataError, match="not UTF-8; rename it"):
+        open_data(tmp_path, "all")
 
 
 def test_truths_beside_photos_are_taken_and_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ...errors import DataError, shortlist
 from ..arrays import read_array
 from ..images import read_image
 from ..problem import bad_file
-from .layout import Index, Item, TruthFile
+from .layout import Index, Item, TruthFile, check_key
 from .splits import select
 
 TRUTHS = ("boundary", "instances")
@@ -73,7 +73,10 @@ def read_bsds(root: Path, split: str, truths: Sequence[str] = ()) -> BsdsReader:
     """The pictures of `root` in `split`. Raises `DataError` for a truth that it lacks or an empty split."""
     if unknown := set(truths) - set(TRUTHS):
         raise DataError(f"{root} has no truth {shortlist(sorted(unknown))}; it has {' and '.join(TRUTHS)}.")
-    items = tuple(Item(path.stem, path.with_suffix(".jpg"), {"seg": TruthFile(path)}) for path in _arrays(root))
+    arrays = _arrays(root)
+    for path in arrays:
+        check_key(path.stem, path)
+    items = tuple(Item(path.stem, path.with_suffix(".jpg"), {"seg": TruthFile(path)}) for path in arrays)
     chosen, note = select(root, {"": Index(items)}, split)
     return BsdsReader(tuple(chosen), tuple(truths) or TRUTHS, (note,) if note else ())
 

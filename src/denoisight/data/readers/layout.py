@@ -81,7 +81,26 @@ class Index:
 
 
 def index(folder: Path) -> Index:
-    """The items of one folder, sorted by key, those without any truth included."""
+    """The items of one folder, sorted by key, those without any truth included.
+
+    Raises `DataError` for a picture whose name is not UTF-8.
+    """
+    found = _arranged(folder)
+    for item in found.items:
+        check_key(item.key, item.image)
+    return found
+
+
+def check_key(key: str, path: FilePath) -> None:
+    """Raises `DataError` for a key that can be neither hashed nor written down."""
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        sentence = f"{str(path)!r} would have the key {key!r}, which is not UTF-8"
+        raise Problem(path, "file name", sentence, "rename it").error() from error
+
+
+def _arranged(folder: Path) -> Index:
     if (folder / METADATA).is_file():
         return _from_metadata(folder)
     inside = {path.name.lower(): path for path in subfolders(folder)}
@@ -134,7 +153,7 @@ def _from_metadata(folder: Path) -> Index:
     rows, faults = read_metadata(path)
     items = []
     for row in rows:
-        key = str(row.get("key") or _without_image_folder(Path(row["file_name"])))
+        key = str(row.get("key") or without_image_folder(Path(row["file_name"])))
         text, phrases = str(row.get("text") or ""), _named_phrases(row)
         items.append(Item(key, folder / row["file_name"], _named_truths(folder, row), text, phrases))
     if twice := [key for key, count in Counter(item.key for item in items).items() if count > 1]:
@@ -218,7 +237,8 @@ def exacter(known: TruthFile | None, new: TruthFile) -> TruthFile:
     return min(filter(None, (known, new)), key=lambda file: order.get(file.path.suffix, 2))
 
 
-def _without_image_folder(path: Path) -> str:
+def without_image_folder(path: Path) -> str:
+    """The key of a picture that is named by its path in a data set."""
     parts = path.with_suffix("").parts
     return (
         Path(*parts[1:]).as_posix()

@@ -13,7 +13,7 @@ from ...errors import DataError
 from ..archive import Member, members
 from ..arrays import ARRAY_SUFFIXES
 from ..images import IMAGE_SUFFIXES
-from ..info import read_info
+from ..info import DatasetInfo, read_info
 from ..problem import bad_file
 from ..shards import LINES, MANIFEST, ShardLine, read_lines
 from .folder import FolderReader, read_items
@@ -43,23 +43,28 @@ def read_shards(root: Path, split: str, truths: Sequence[str] = ()) -> FolderRea
 
     Raises `DataError` for an archive that is missing, cut short, or holds what is no pair.
     """
-    lines = _finished(root)
-    items = tuple(item for line in lines if line.pairs for item in _items(root / line.name))
+    lines, info = _lines(root), read_info(root)
+    if broken := [line.name for line in lines if not line.is_whole(root)]:
+        raise _damaged(root / broken[0])
+    items = tuple(item for line in lines if line.pairs for item in _items(root / line.name, info))
     if not items:
         raise _none_kept(root)
     unfinished = len({path.name for path in root.glob("*.tar")} - {line.name for line in lines})
     notes = (f"Left out {unfinished} shards that are not finished.",) if unfinished else ()
-    return read_items(root, {"": Index(items, notes)}, split, truths, "shards", read_info(root))
+    return read_items(root, {"": Index(items, notes)}, split, truths, "shards", info)
 
 
 def read_few(root: Path, most: int) -> tuple[FolderReader, dict[str, dict[str, Any]]]:
     """At most so many pairs, spread evenly over all, and where they are from; no shard is opened but theirs.
 
-    Raises `DataError` as `read_shards`.
+    Raises `DataError` as `read_shards`, but passes over archives that are missing or cut short.
     """
-    lines = [line for line in _finished(root) if line.pairs]
-    if not lines:
+    kept, info = [line for line in _lines(root) if line.pairs], read_info(root)
+    if not kept:
         raise _none_kept(root)
+    lines = [line for line in kept if line.is_whole(root)]
+    if not lines:
+        raise _damaged(root / kept[0].name)
     ends = list(accumulate(line.pairs for line in lines))
     count = min(most, ends[-1])
     by_shard: dict[int, list[int]] = {}
@@ -69,23 +74,24 @@ def read_few(root: Path, most: int) -> tuple[FolderReader, dict[str, dict[str, A
     items, facts = list[Item](), dict[str, dict[str, Any]]()
     for shard, places in by_shard.items():
         archive = root / lines[shard].name
-        there = _items(archive)
+        there = _items(archive, info)
         items += [there[place] for place in places]
         facts |= provenance_in(archive)
-    return read_items(root, {"": Index(tuple(items))}, "all", (), "shards", read_info(root)), facts
+    return read_items(root, {"": Index(tuple(items))}, "all", (), "shards", info), facts
 
 
-def _finished(root: Path) -> list[ShardLine]:
-    """The lines of shards that are there in their full length."""
+def _lines(root: Path) -> list[ShardLine]:
     lines = read_lines(root)
     if not lines:
         raise DataError(
             f"No shard in {root} is finished yet; run the command that writes them (denoisight create, or data export) "
             "once more: it goes on where it was stopped."
         )
-    if broken := [line.name for line in lines if not line.is_whole(root)]:
-        raise bad_file(root / broken[0], "damaged file", "is missing or cut short", "run what made it again")
     return lines
+
+
+def _damaged(archive: Path) -> DataError:
+    return bad_file(archive, "damaged file", "is missing or cut short", "run what made it again")
 
 
 def _none_kept(root: Path) -> DataError:
@@ -106,15 +112,15 @@ def provenance_in(archive: Path) -> dict[str, dict[str, Any]]:
     return {told["key"]: told for told in map(_read, found)}
 
 
-def _items(archive: Path) -> list[Item]:
+def _items(archive: Path, info: DatasetInfo) -> list[Item]:
     by_number: dict[str, dict[str, list[Member]]] = {}
     for member in members(archive):
         number, _, ending = member.name.partition(".")
         by_number.setdefault(number, {}).setdefault(ending.partition(".")[0], []).append(member)
-    return [_item(found) for found in by_number.values()]
+    return [_item(found, info) for found in by_number.values()]
 
 
-def _item(found: dict[str, list[Member]]) -> Item:
+def _item(found: dict[str, list[Member]], info: DatasetInfo) -> Item:
     """A pair from its members by ending: "rgb", "json", and truths."""
     if "rgb" not in found or "json" not in found:
         first = next(iter(found.values()))[0]
@@ -122,8 +128,9 @@ def _item(found: dict[str, list[Member]]) -> Item:
     told = _read(found["json"][0])
     truths: dict[str, TruthFile] = {}
     for ending, files in found.items():
+        truth = TRUTH_NAMES.get(ending, ending)
         for file in files:
-            if (truth := TRUTH_NAMES.get(ending)) and file.suffix in KINDS:
+            if truth in info.kinds and file.suffix in KINDS:
                 truths[truth] = exacter(truths.get(truth), TruthFile(file))
     return Item(told["key"], found["rgb"][0], truths, told.get("text", ""), told.get("phrases", {}))
 
