@@ -84,12 +84,17 @@ def improve(
         raise RecipeError("No data to learn from; give a folder of labelled images with --data DIR, or scenes:100.")
     if mine := {"recipe", "tasks"} & said.keys():
         raise UsageError(f"--{mine.pop()} is set by the stages; leave it out, and name what to learn with --task.")
+    teaching = said.get("self_teaching", {})
+    if "pictures" in teaching:
+        raise UsageError(
+            "--self-teaching.pictures is set by the stages, which learn from what they create; leave it out, or learn "
+            "from other pictures with: denoisight train --recipe self-improve --self-teaching.pictures DIR"
+        )
     tasks, data = tuple(name.strip() for name in task.split(",")), str(said["data"])
     time_limit = changes.max_seconds
     own = _without("max_time", _without("self_teaching", said))
     # The average's rate is that of the improvement: in a warm-up nobody is taught by it.
     begin = override(warm_up(tasks, data, route), {**own, "optim": _without("ema", own.get("optim", {}))})
-    teaching = said.get("self_teaching", {})
     # Labels of their own are masked or dropped when they are made, the average's masked when they are learnt from.
     made_once = teaching.get("labels") == "own"
     learning = {**own, "self_teaching": {**({} if made_once else {"confidence": min_confidence}), **teaching}}

@@ -44,7 +44,8 @@ def train(
         The run's folder (default: runs/TASK).
     recipe
         What to begin with: adapt; generalist for tasks asked for in free words; embedded for one new network of all
-        roles; embedded-create for one that only creates.
+        roles; embedded-create for one that only creates; warm-up for heads on a network that creates and stays as it
+        is; self-improve to go on from a warm-up beside --self-teaching.pictures.
     config
         A YAML file of changes to the recipe, as `denoisight config show` prints it.
     resume
@@ -57,6 +58,7 @@ def train(
     composed = compose(recipe, task, changes, config)
     if not composed.tasks and not composed.teaching.create:
         raise RecipeError("No task to train; write one, as in: denoisight train depth --data DIR")
+    _check_pictures(composed)
     from ..recipes.main_job import train_and_report
 
     train_and_report(
@@ -66,4 +68,15 @@ def train(
         overwrite=overwrite,
         quiet=quiet or no_progress,
         report=not no_report,
+    )
+
+
+def _check_pictures(recipe: Recipe) -> None:
+    """Raises `RecipeError` where a model shall teach itself without pictures: that would be a plain training."""
+    own = recipe.self_teaching
+    if own.pictures or (own == Recipe().self_teaching and recipe.recipe != "self-improve"):
+        return
+    raise RecipeError(
+        "There are no pictures to learn from beside the data; give a folder, shards or scenes:N with "
+        "--self-teaching.pictures. Without them, take --recipe warm-up or adapt and no --self-teaching flags."
     )

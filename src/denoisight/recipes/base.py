@@ -185,7 +185,11 @@ class Recipe(Part):
     threads: Natural = Field(0, description="CPU threads of the network; 0: as torch chooses.")
     device: str = Field("auto", description="auto, cpu, cuda[:i] or mps.")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Of the network's passes.")
-    cache_gb: Annotated[float, Field(ge=0)] = Field(1.0, description="Memory for decoded training images.")
+    cache_gb: Annotated[float, Field(ge=0)] = Field(
+        1.0,
+        description="Memory for decoded training images, and as much again for their features where the network is "
+        "frozen; 0 keeps neither: a network whose features do not fit then sees whole batches, not image by image.",
+    )
     log_every: Positive = Field(20, description="Steps between lines of metrics.jsonl.")
     log_with: tuple[Literal["tensorboard"], ...] = Field((), description="Trackers beside metrics.jsonl.")
 

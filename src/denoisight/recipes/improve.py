@@ -142,7 +142,8 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     model = plan.warm_up.model
     if plan.adapt:
         model = str(stages.train("adapt", plan.adapt, ADAPT_SHARE))
-    looks = Looks(plan.source(resolution), model, plan.judge, device, FEW if plan.max_time else MOST)
+    most = FEW if plan.max_time else MOST
+    looks = Looks(plan.source(resolution), model, plan.judge, device, most, plan.warm_up.allow_pickle)
     trained = [stages.train("warm-up", override(plan.warm_up, {"model": model}), WARM_SHARE)]
     for turn in range(1, plan.rounds + 1):
         best, left = min(trained, key=_badness), 1 / (plan.rounds - turn + 1)
@@ -167,7 +168,10 @@ def _check(plan: Plan) -> int:
             "docs/scale-out.md tells."
         )
     check_self_teaching(override(plan.improving, {"self_teaching": {"pictures": "created"}}))
-    parts = starting_parts(plan.warm_up, plan.source())
+    source = plan.source()
+    if plan.adapt:
+        starting_parts(plan.adapt, source)
+    parts = starting_parts(plan.warm_up, source)
     if plan.adapt and plan.warm_up.route == "readout":
         parts = parts.with_config(creates=True)
     maker = plan.maker(Model(parts))
@@ -218,12 +222,13 @@ def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> I
     chosen = min(trained, key=_badness)
     with whole_folder(out / "model") as new:
         shutil.copytree(chosen / "model", new, dirs_exist_ok=True)
-    seen = [(folder.name, sign) for folder in trained[1:] for sign in signatures(best[folder.name])]
+    refused = _refused(plan)
+    seen = [(folder.name, sign) for folder in trained[1:] for sign in signatures(best[folder.name], refused)]
     seen += [(chosen.name, sign) for sign in pulling_apart(_angles(plan, chosen))]
     if judged := [line for line in stages.done if "kid" in line]:
-        seen += [(judged[-1]["stage"], sign) for sign in going_astray(judged)]
+        seen += [(judged[-1]["stage"], sign) for sign in going_astray(judged, refused)]
         after = stages.lines.get(AFTER, {}).get("agreement", {})
-        seen += [(trained[-1].name, sign) for sign in forgetting(judged[-1]["agreement"], after)]
+        seen += [(trained[-1].name, sign) for sign in forgetting(judged[-1]["agreement"], after, refused)]
     for stage, sign in seen:
         log.warning("%s: %s", stage, sign)
     scores = {name: _best(rows) for name, rows in best.items()}
@@ -240,6 +245,14 @@ def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> I
         },
     )
     return Improved(out / "model", chosen.name, scores, tuple(sign for _, sign in seen))
+
+
+def _refused(plan: Plan) -> set[str]:
+    """Flags that such a plan does not take: an answer that is denoised comes without a doubt, labels of their own count
+    whole."""
+    of_reading = {"--weights", "--min-confidence"} if plan.warm_up.route == "denoise" else set()
+    of_average = {"--self-teaching.weight"} if plan.improving.self_teaching.labels == "own" else set()
+    return of_reading | of_average
 
 
 def _draw(out: Path, device: str) -> None:

@@ -39,12 +39,21 @@ class Looks:
     model that learnt elsewhere, if there is one. `real` are the labelled pictures; at most `most` of either are seen.
     What networks are asked about is counted in `passes`."""
 
-    def __init__(self, real: Reader, model: str, judge: str = "", device: str = "auto", most: int = MOST) -> None:
+    def __init__(
+        self,
+        real: Reader,
+        model: str,
+        judge: str = "",
+        device: str = "auto",
+        most: int = MOST,
+        allow_pickle: bool = False,
+    ) -> None:
         self.real, self.model, self.judge_name, self.device, self.most = real, model, judge, device, most
+        self.allow_pickle = allow_pickle
 
     @cached_property
     def eyes(self) -> Model:
-        return load(self.model, self.device)
+        return load(self.model, self.device, allow_pickle=self.allow_pickle)
 
     @cached_property
     def judge(self) -> Model | None:

@@ -21,6 +21,7 @@ from ..report.tables import Arm, Cell, Table, compare
 from ..train.validate import CHOOSE_BY
 from ..train.watch import validations
 from .improve_pictures import created_panels
+from .record import data_name
 
 PLAN, REPORT, PAGE = "plan.json", "improve.json", "improve.html"
 AVERAGED, RAW = "averaged (theta_C)", "raw (theta_E)"
@@ -107,7 +108,7 @@ def _facts(told: Told) -> dict[str, str]:
     guidance = variation["guidance"]
     facts = {
         "kept": f"{told.report['best']}, in {told.folder / 'model'}",
-        "labelled images": _name(warm["data"]) + (f", {warm['labels']} of them" if warm["labels"] else ""),
+        "labelled images": data_name(warm["data"]) + (f", {warm['labels']} of them" if warm["labels"] else ""),
         "started from": str(warm["model"]),
         "adaptation": plan["adapt"] and f"{plan['adapt']['max_time']} without labels",
         "learns": f"{warm['route']}, network {warm['backbone']}",
@@ -275,11 +276,6 @@ def _noted(told: Told) -> Iterator[str]:
 
 def _use(told: Told) -> str:
     return f"How to use what was kept: denoisight predict PHOTOS --model {told.folder / 'model'} -o out"
-
-
-def _name(data: str) -> str:
-    """What the data are called, without telling where they lie."""
-    return data if data.startswith("scenes") else Path(data).name
 
 
 def _number(value: float) -> str:

@@ -53,5 +53,6 @@ def adapt_creation(warm: Recipe, time: str) -> Recipe:
     """The network that a warm-up begins with learns to create pictures like its data, for so long, without a truth."""
     begun = {"model": warm.model, "network": {}, "noise": Noise(), "res": warm.res, "batch": 32}
     machine = {"device": warm.device, "precision": warm.precision, "threads": warm.threads, "workers": warm.workers}
-    recipe = embedded_create((), warm.data).model_copy(update={**begun, **machine, "seed": warm.seed, "validations": 4})
+    own = {"seed": warm.seed, "allow_pickle": warm.allow_pickle, "validations": 4}
+    recipe = embedded_create((), warm.data).model_copy(update={**begun, **machine, **own})
     return override(recipe, {"max_time": time})

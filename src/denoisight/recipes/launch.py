@@ -21,6 +21,7 @@ from ..annotations import Batch
 from ..data.augment import Augment, fit
 from ..data.open import open_data, open_pictures, subset
 from ..data.readers import Reader
+from ..data.scenes import SPLITS
 from ..errors import DenoisightError, RecipeError, UsageError
 from ..models.backbone import Backbone
 from ..models.folder import Parts
@@ -36,7 +37,7 @@ from ..train.run import Run
 from ..train.validate import validate
 from .base import Recipe
 from .objective import check_route, gt_augment_of, objective_of
-from .record import card, claim, data_name, describe
+from .record import card, claim, data_name, describe, is_scenes
 from .self_teaching import average_of, beside, decay_in, self_taught
 from .start import starting_parts
 
@@ -184,7 +185,7 @@ def _creation_loss(creating: DenoiseObjective, images: Reader, resolution: int, 
 def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], step: int) -> None:
     """Save the state that validated best, telling how it came about."""
     rounded = {name: round(value, 5) for name, value in scores.items() if name != "badness"}
-    made: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": data_name(recipe), **rounded}
+    made: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": data_name(recipe.data), **rounded}
     if recipe.rank:
         made["lora"] = recipe.rank
     model.save_pretrained(folder, card(recipe, scores, step), provenance=made)
@@ -210,7 +211,8 @@ def _readers(recipe: Recipe) -> tuple[Reader, Reader]:
     if recipe.labels:
         reader = subset(reader, recipe.labels)
     reader = beside(recipe, reader)
-    name = "scenes" if recipe.data.startswith("scenes") else recipe.data
+    # With their number, since there may be a folder called scenes.
+    name = f"scenes:{len(SPLITS['val'])}" if is_scenes(recipe.data) else recipe.data
     held_out = _opened(name, "val", truths, size)
     return reader, subset(held_out, min(len(held_out), recipe.validation_images))
 

@@ -19,6 +19,7 @@ from ..report.tables import format_score, score_tables
 from ..train.validate import CHOOSE_BY
 from .base import read_yaml
 from .judge import Case, Judged, ask, judge
+from .record import is_scenes
 
 CURVE_IMAGES = 32
 """How many images the curve over denoising steps is made from."""
@@ -104,7 +105,7 @@ def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
             f"{folder} learnt to create and no task; judge what it creates: denoisight judge CREATED --real DIR"
         )
     data = str(recipe["data"])
-    scenes = data.startswith("scenes")
+    scenes = is_scenes(data)
     judged = judge(
         load(folder),
         str(folder),

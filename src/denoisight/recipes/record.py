@@ -47,9 +47,14 @@ def describe(recipe: Recipe, out: Path, reader: Reader, held_out: Reader, device
         log.info("%s", note)
 
 
-def data_name(recipe: Recipe) -> str:
+def is_scenes(data: str) -> bool:
+    """Whether the data are procedural. A folder of that name goes first, as in `open_data`; none need be there."""
+    return data.partition(":")[0] == "scenes" and not Path(data).is_dir()
+
+
+def data_name(data: str) -> str:
     """What the data are called, without telling where they lie."""
-    return recipe.data if recipe.data.startswith("scenes") else Path(recipe.data).name
+    return data if is_scenes(data) else Path(data).name
 
 
 def card(recipe: Recipe, scores: dict[str, float], step: int) -> str:
@@ -62,7 +67,7 @@ def card(recipe: Recipe, scores: dict[str, float], step: int) -> str:
     return (
         f"---\nlibrary_name: denoisight\ntags: [diffusion, {learnt}]\n---\n"
         f"# {learnt} by {recipe.route}\n\n"
-        f"Trained on {data_name(recipe)} for {step} steps, seed {recipe.seed}.\n\n"
+        f"Trained on {data_name(recipe.data)} for {step} steps, seed {recipe.seed}.\n\n"
         f"| validation | |\n|---|---|\n{rows}\n\n"
         f'```python\nimport denoisight\n\nmodel = denoisight.load("FOLDER")\n{use}\n```\n'
     )

@@ -66,8 +66,9 @@ def check_self_teaching(recipe: Recipe) -> None:
             )
         if recipe.teaching.create:
             raise RecipeError(
-                "Pictures with labels of their own would be learnt to be created, too; set --teaching.create 0, or "
-                "leave --self-teaching.labels as they are."
+                "Pictures with labels of their own would be learnt to be created, too; leave --self-teaching.labels as "
+                "they are, or learn no creation: by --route readout in denoisight improve, by --teaching.create 0 in "
+                "denoisight train."
             )
 
 

@@ -162,8 +162,8 @@ def _stock_parts(config: ModelConfig, start: Parts, heads_for: dict[str, int] | 
     family = FAMILIES[config.stock]
     if family.task and config.creates:
         raise RecipeError(
-            f"A {config.stock} folder only perceives; leave out --teaching.create, or start from the Stable Diffusion "
-            "folder that it was made of."
+            f"A {config.stock} folder only perceives and cannot learn to create; start from the Stable Diffusion "
+            "folder that it was made of or, in denoisight train, leave out --teaching.create."
         )
     editing = family.edits or (not family.task and (config.creates or _words_matter(config)))
     if names and editing:

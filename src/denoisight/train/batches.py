@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -90,6 +91,20 @@ class Stream(Dataset):
         return sample
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Which items each batch of some steps holds, told as they are asked for: a run may have millions of steps."""
+
+    steps: range
+    slots: range
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return ([(step, slot) for slot in self.slots] for step in self.steps)
+
+
 def batches(
     stream: Stream, start: int, stop: int, workers: int, rank: int = 0, ranks: int = 1
 ) -> Generator[Batch, None, None]:
@@ -97,11 +112,9 @@ def batches(
 
     Closing the generator ends its reading processes.
     """
-    slots = range(rank, stream.batch, ranks)
-    plan = [[(step, slot) for slot in slots] for step in range(start, stop)]
     loader = DataLoader(
         stream,
-        batch_sampler=plan,
+        batch_sampler=Steps(range(start, stop), range(rank, stream.batch, ranks)),
         num_workers=workers,
         collate_fn=Batch.of,
         prefetch_factor=4 if workers else None,

@@ -63,6 +63,14 @@ def latest(runs: Path) -> Path | None:
     return max(runs.glob("step-*"), default=None)
 
 
+def drop_later(checkpoint: Path) -> None:
+    """Delete the checkpoints beside this one that have more steps."""
+    for other in checkpoint.parent.glob("step-*"):
+        if other.name > checkpoint.name:
+            # Another process of the run may do the same.
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def prune(runs: Path, keep: int = 2) -> None:
     """Delete all but the last `keep` checkpoints."""
     for old in sorted(runs.glob("step-*"))[:-keep]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -24,6 +25,8 @@ class Record:
     gradient_norm: Tensor
     lr: float
     images: int
+    check: Callable[[], None]
+    """Raises `NotFinite` where a loss since the last look is no number; for that it waits, too."""
 
 
 def fit(
@@ -43,8 +46,8 @@ def fit(
     """Train until the batches end, yielding a record after each optimiser step; step `start` is done already.
 
     `lr(step)` is asked before each step. `after(step)` runs after each, for averaging. The losses are looked at
-    together every `check_every` steps, so that the device is not waited for in between; one that is not
-    finite raises `DenoisightError` with its step and items.
+    together every `check_every` steps, and when a record's `check` is called, so that the device is not waited for in
+    between; one that is not finite raises `DenoisightError` with its step and items.
     """
     # Unseen: (step, items, loss) since the last look.
     unseen: list[tuple[int, tuple[str, ...], Tensor]] = []
@@ -72,7 +75,7 @@ def fit(
         after(step)
         if step % check_every == 0:
             _look(unseen)
-        yield Record(step, losses, norm, optimizer.param_groups[0]["lr"], images)
+        yield Record(step, losses, norm, optimizer.param_groups[0]["lr"], images, partial(_look, unseen))
     _look(unseen)
 
 

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from ..annotations import Batch
 from ..errors import DenoisightError
 from ..runtime import append_line, mend, write_text
-from .checkpoint import latest, load_checkpoint, prune, save_checkpoint
+from .checkpoint import drop_later, latest, load_checkpoint, prune, save_checkpoint
 from .ema import set_decay, swapped_in, trained
 from .loop import NotFinite, Record, fit, warmup_cosine
 
@@ -75,11 +75,16 @@ class Run:
         return self.folder / "checkpoints"
 
     def resume(self, module: nn.Module, optimizer: Optimizer, average: EMAModel, source: Path | None = None) -> None:
-        """Go on from a checkpoint (the last one by default); without one the run starts at its beginning."""
+        """Go on from a checkpoint (the last one by default); without one the run starts at its beginning.
+
+        Where it is one of this run's, those after it go: what they hold will be made anew.
+        """
         mend(self.folder)
         source = source or latest(self.checkpoints)
         if source is not None:
             self.state = load_checkpoint(source, module, optimizer, average)
+            if source.resolve().parent == self.checkpoints.resolve():
+                drop_later(source.resolve())
         self._forget_after(self.state["step"] if source else -1)
 
     def progress(self, step: int) -> float:
@@ -112,15 +117,16 @@ class Run:
         """Train to the end. `batches(start)` gives the micro-batches from step `start` on.
 
         `validate()` scores the averaged weights, before the first step too; where its "badness" is the lowest so
-        far, `keep(scores, step)` saves them. Raises `Interrupted` after SIGTERM or SIGINT, and `DenoisightError` for a
-        loss that is no number.
+        far, `keep(scores, step)` saves them. Raises `Interrupted` after SIGTERM or SIGINT, also where one came during
+        the last validation, and `DenoisightError` for a loss that is no number. A run that has ended stays as it is.
         """
         self._began, self._elapsed = time.monotonic(), self.state["elapsed"]
         self._paces: deque[float] = deque(maxlen=PACED)
         module = accelerator.unwrap_model(objective)
         main = accelerator.is_main_process
         start = self.state["step"]
-        if start >= self.steps:
+        # By time it has ended only if it was validated then: the time that is allowed may be another now.
+        if start >= self.steps or (self.progress(start) >= 1 and self.state["validated"] >= self.validations):
             return
         bar = tqdm(
             total=self.steps,
@@ -153,15 +159,22 @@ class Run:
                     stop = self._agree(accelerator, caught)
                     over = self.progress(record.step) >= 1
                     due = int(self.progress(record.step) * self.validations) > self.state["validated"]
+                    saved = over or stop or due or record.step % self.checkpoint_every == 0
+                    if saved:
+                        # What is no number shall be neither validated nor saved.
+                        record.check()
                     if main:
                         self._note(record, bar, over)
                         if due or over:
                             self._validate(record.step, module, average, validate, keep)
-                        if over or stop or due or record.step % self.checkpoint_every == 0:
+                        if saved:
                             self._save(record.step, module, optimizer, average)
                     elif due:
                         self.state["validated"] += 1
-                    if stop and not over:
+                    if over:
+                        # A signal that came during the last validation is for those who would go on from here.
+                        stop = self._agree(accelerator, caught)
+                    if stop:
                         raise Interrupted(stop, record.step, f"go on with: --resume -o {self.folder}")
                     if over:
                         break

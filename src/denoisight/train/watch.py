@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,9 @@ from .validate import CHOOSE_BY
 LOSS = 0.01
 """A score that changes by less, in shares of what it was, has not changed."""
 
+NOTHING = 1e-3
+"""Shares of a smaller score say nothing."""
+
 APART = 0.10
 """So far may the raw weights' score be from the averaged ones', in shares of the latter, before it is said."""
 
@@ -23,6 +26,23 @@ STRANGE = 0.5
 
 OPPOSED = -0.1
 """Gradients with a cosine below this pull the shared weights apart."""
+
+
+class Beside(NamedTuple):
+    """A task's deciding score beside another one, and by how much it is better, in shares of the other."""
+
+    score: float
+    other: float
+    better: float
+
+    @classmethod
+    def of(cls, task: str, score: float, other: float) -> Beside:
+        return cls(score, other, -CHOOSE_BY[task][1] * (score - other) / max(abs(other), NOTHING))
+
+    def __str__(self) -> str:
+        if abs(self.other) < NOTHING:
+            return f"by {abs(self.score - self.other):.3g} ({self.score:.3g} beside {self.other:.3g})"
+        return f"by {abs(self.better):.1%}"
 
 
 class Signature(NamedTuple):
@@ -41,70 +61,67 @@ def validations(folder: Path) -> list[dict[str, Any]]:
     return [row for row in map(json.loads, lines) if "val/badness" in row]
 
 
-def signatures(rows: Sequence[Mapping[str, Any]]) -> list[Signature]:
+def signatures(rows: Sequence[Mapping[str, Any]], refused: Collection[str] = ()) -> list[Signature]:
     """What a run's validations tell, its first being of what it started from.
 
     rows: lines of metrics.jsonl; "val/TASK/METRIC" is of the averaged weights, "raw/TASK/METRIC" of the raw ones.
+    refused: flags that no remedy names, since such a run takes none of them.
     """
     told = [row for row in rows if "val/badness" in row]
     if len(told) < 2:
         return []
-    change = {task: gain(task, told[0], told[-1]) for task in CHOOSE_BY if _name("val", task) in told[0]}
-    return [*_worse(change), *_opposed(change), *_apart(told)]
+    names = {task: _name("val", task) for task in CHOOSE_BY if _name("val", task) in told[0]}
+    change = {task: Beside.of(task, told[-1][name], told[0][name]) for task, name in names.items()}
+    return [*_worse(change, refused), *_opposed(change, refused), *_apart(told, refused)]
 
 
-def gain(task: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
-    """By how much the averaged weights' deciding score got better, in shares of what it was."""
-    name, (_, sign) = _name("val", task), CHOOSE_BY[task]
-    return -sign * (after[name] - before[name]) / max(abs(before[name]), 1e-9)
-
-
-def _worse(change: Mapping[str, float]) -> list[Signature]:
-    fallen = [task for task, by in change.items() if by < -LOSS]
+def _worse(change: Mapping[str, Beside], refused: Collection[str]) -> list[Signature]:
+    fallen = [task for task, now in change.items() if now.better < -LOSS]
     if len(fallen) < len(change):
         return []
+    ways = ("raise --min-confidence", "lower --self-teaching.weight", "lower --noise-level", "warm up for longer")
     return [
         Signature(
-            f"Every task got worse than it was after the warm-up ({_shares(change, fallen)}).",
-            "The labels of created pictures are not good enough: raise --self-teaching.confidence, lower "
-            "--self-teaching.weight or --noise-level, or warm up for longer.",
+            f"Every task got worse than it was where this training began: {_listed(change, fallen)}.",
+            f"The labels of created pictures are not good enough: {_any_of(ways, refused)}",
         )
     ]
 
 
-def _opposed(change: Mapping[str, float]) -> list[Signature]:
-    fallen = [task for task, by in change.items() if by < -LOSS]
-    risen = [task for task, by in change.items() if by > LOSS]
+def _opposed(change: Mapping[str, Beside], refused: Collection[str]) -> list[Signature]:
+    fallen = [task for task, now in change.items() if now.better < -LOSS]
+    risen = [task for task, now in change.items() if now.better > LOSS]
     if not fallen or not risen:
         return []
     return [
         Signature(
-            f"While {_shares(change, risen)} rose, {_shares(change, fallen)} fell.",
-            "Give what fell more weight with --weights, or a run of its own.",
+            f"While {_listed(change, risen)} rose, {_listed(change, fallen)} fell.",
+            f"Give what fell {_any_of(('more weight with --weights', 'a run of its own'), refused)}",
         )
     ]
 
 
-def _apart(told: Sequence[Mapping[str, Any]]) -> list[Signature]:
+def _apart(told: Sequence[Mapping[str, Any]], refused: Collection[str]) -> list[Signature]:
     both = [task for task in CHOOSE_BY if _name("raw", task) in told[-1]]
     gaps = {task: [_gap(task, row) for row in told if _name("raw", task) in row] for task in both}
     found = []
     for task, gap in gaps.items():
-        if gap[-1] > APART:
+        if gap[-1].better > APART:
             found.append(
                 Signature(
-                    f"The averaged weights stay behind the raw ones in {task} by {gap[-1]:.0%}.",
+                    f"The averaged weights stay behind the raw ones in {task} {gap[-1]}.",
                     "Let the average move faster: a lower --optim.ema, or a smaller --self-teaching.average-over.",
                 )
             )
-        elif gap[-1] < -APART:
+        elif gap[-1].better < -APART:
+            ways = ("lower --optim.lr", "raise --min-confidence")
             found.append(
                 Signature(
-                    f"The raw weights fell behind the averaged ones in {task} by {-gap[-1]:.0%}.",
-                    "They learn what is wrong, or too fast: lower --optim.lr, or raise --self-teaching.confidence.",
+                    f"The raw weights fell behind the averaged ones in {task} {gap[-1]}.",
+                    f"They learn what is wrong, or too fast: {_any_of(ways, refused)}",
                 )
             )
-        elif len(gap) > 3 and _swings(gap):
+        elif len(gap) > 3 and _swings([each.better for each in gap]):
             found.append(
                 Signature(
                     f"The raw weights swing around the averaged ones in {task}.", "Lower --optim.lr, or raise --batch."
@@ -113,10 +130,9 @@ def _apart(told: Sequence[Mapping[str, Any]]) -> list[Signature]:
     return found
 
 
-def _gap(task: str, row: Mapping[str, Any]) -> float:
-    """How much better the raw weights are, in shares of the averaged ones' score."""
-    average, raw = row[_name("val", task)], row[_name("raw", task)]
-    return -CHOOSE_BY[task][1] * (raw - average) / max(abs(average), 1e-9)
+def _gap(task: str, row: Mapping[str, Any]) -> Beside:
+    """The raw weights beside the averaged ones."""
+    return Beside.of(task, row[_name("raw", task)], row[_name("val", task)])
 
 
 def _swings(gap: Sequence[float]) -> bool:
@@ -152,11 +168,11 @@ def pulling_apart(angles: Mapping[tuple[str, str], float]) -> list[Signature]:
     ]
 
 
-def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
+def going_astray(looks: Sequence[Mapping[str, Any]], refused: Collection[str] = ()) -> list[Signature]:
     """What the last round's pictures say of themselves, and beside the first's where the intervals are apart.
 
     looks: of each round "kid", the distance to real pictures, "precision", the share of created ones that lie among
-    them, and "agreement" of a judge with the labels by task, each as (value, low, high).
+    them, and "agreement" of a judge with the labels by task, each as (value, low, high). refused: see `signatures`.
     """
     first, last = looks[0], looks[-1]
     found = []
@@ -178,23 +194,27 @@ def going_astray(looks: Sequence[Mapping[str, Any]]) -> list[Signature]:
                 "--adapt-time.",
             )
         )
+    ways = ("raise --min-confidence", "lower --noise-level", "warm up for longer")
     return found + [
         Signature(
             f"The judge agrees less with the labels of created pictures in {task} ({change}).",
-            "Raise --min-confidence, lower --noise-level, or warm up for longer.",
+            _any_of(ways, refused).capitalize(),
         )
         for task, change in _less(first["agreement"], last["agreement"])
     ]
 
 
-def forgetting(before: Mapping[str, Sequence[float | None]], after: Mapping[str, Any]) -> list[Signature]:
+def forgetting(
+    before: Mapping[str, Sequence[float | None]], after: Mapping[str, Any], refused: Collection[str] = ()
+) -> list[Signature]:
     """Of a judge's agreement by task, (value, low, high), with the labels of created pictures, and with what is seen
-    in the same pictures once they have been learnt from."""
+    in the same pictures once they have been learnt from. refused: see `signatures`."""
+    ways = ("raise --min-confidence", "lower --self-teaching.weight", "warm up for longer")
     return [
         Signature(
             f"What is seen in created pictures after they were learnt from is further from what the judge sees, in "
             f"{task} ({change}).",
-            "Raise --min-confidence, lower --self-teaching.weight, or warm up for longer.",
+            _any_of(ways, refused).capitalize(),
         )
         for task, change in _less(before, after)
     ]
@@ -219,5 +239,11 @@ def _name(kind: str, task: str) -> str:
     return f"{kind}/{task}/{CHOOSE_BY[task][0]}"
 
 
-def _shares(change: Mapping[str, float], tasks: Sequence[str]) -> str:
-    return ", ".join(f"{task} by {abs(change[task]):.1%}" for task in tasks)
+def _listed(change: Mapping[str, Beside], tasks: Sequence[str]) -> str:
+    return ", ".join(f"{task} {change[task]}" for task in tasks)
+
+
+def _any_of(ways: Sequence[str], refused: Collection[str]) -> str:
+    """The end of a sentence: the ways that name no refused flag."""
+    *most, last = [way for way in ways if not set(way.split()) & set(refused)]
+    return f"{', '.join(most)}, or {last}." if most else f"{last}."

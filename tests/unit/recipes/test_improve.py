@@ -27,14 +27,16 @@ from denoisight.errors import DataError, DenoisightError, RecipeError, UsageErro
 from denoisight.predict.load import load
 from denoisight.recipes import improve_stages
 from denoisight.recipes.base import Recipe, override
-from denoisight.recipes.improve import Plan, improve
+from denoisight.recipes.improve import Plan, _refused, improve
 from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_improve_page
 from denoisight.recipes.improve_stages import Stages, counted
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
 from denoisight.recipes.self_teaching import average_of, beside, decay_in, self_taught
+from denoisight.recipes.start import starting_parts
 from denoisight.train.run import Interrupted, Run
 from denoisight.train.validate import CHOOSE_BY
+from oracles.stock_folders import stock_folder
 
 TINY = {"steps": 3, "batch": 4, "res": 32, "validations": 1, "validation_images": 2, "workers": 0, "threads": 1}
 TASKS = ("normals", "semantic")
@@ -173,7 +175,7 @@ def perceiving(creator: Path, folder: Path) -> Path:
         ({"self_teaching": {"labels": "own", "weight": 0.5}}, "self_teaching.weight is of labels that the average"),
         ({"self_teaching": {"dropout": 0.5}, "route": "denoise", "backbone": "full"}, "dropout is of heads"),
         ({"self_teaching": {"labels": "own"}, "route": "denoise", "backbone": "full", "teaching": {"create": 0.5}},
-         "would be learnt to be created"),
+         "would be learnt to be created, too; .* by --route readout in denoisight improve"),
     ],
 )  # fmt: skip
 def test_what_a_later_stage_would_refuse_is_told_at_once(
@@ -183,6 +185,35 @@ def test_what_a_later_stage_would_refuse_is_told_at_once(
     with pytest.raises(RecipeError, match=says):
         improve(replace(told, improving=override(told.improving, changes)), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_remedies_name_what_the_plan_takes(creator: Path) -> None:
+    told = plan(creator)
+    denoising = replace(told, warm_up=warm_up(TASKS, "scenes:4", "denoise"))
+    labelled = replace(told, improving=override(told.improving, {"self_teaching": {"labels": "own"}}))
+    refused = [_refused(each) for each in (told, denoising, labelled)]
+    assert refused == [set(), {"--weights", "--min-confidence"}, {"--self-teaching.weight"}]
+
+
+def test_a_network_that_only_perceives_is_not_adapted(creator: Path, tmp_path: Path) -> None:
+    """Which is told before anything is begun, and with a way out that there is."""
+    told = plan(creator, model=str(stock_folder(tmp_path / "marigold", "depth")))
+    with pytest.raises(RecipeError, match="only perceives and cannot learn to create; start from the Stable Diffusion"):
+        improve(replace(told, adapt=adapt_creation(told.warm_up, "2s")), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_of_pickles_is_opened_in_all_stages(creator: Path, tmp_path: Path) -> None:
+    folder = stock_folder(tmp_path / "pickled", "create")
+    for path in folder.rglob("*.safetensors"):
+        name = "pytorch_model.bin" if path.parent.name == "text_encoder" else "diffusion_pytorch_model.bin"
+        torch.save(load_file(path), path.with_name(name))
+        path.unlink()
+    told = replace(plan(creator, model=str(folder), allow_pickle=True, tasks=("normals",)), captions="none")
+    assert starting_parts(adapt_creation(told.warm_up, "2s"), told.source()).config.creates
+    improve(told, tmp_path / "run", quiet=True)
+    lines = (tmp_path / "run" / "stages.jsonl").read_text().splitlines()
+    assert [line["stage"] for line in map(json.loads, lines) if "kid" in line] == ["judged-1"]
 
 
 def test_a_judge_that_is_not_there_or_knows_nothing_of_it_is_told_at_once(creator: Path, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -121,6 +122,16 @@ def test_a_step_can_be_made_again_by_any_process() -> None:
         assert a.keys == b.keys
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.truths["depth"].values, b.truths["depth"].values)
+
+
+def test_a_run_of_many_steps_is_not_listed_before_its_first() -> None:
+    tracemalloc.start()
+    try:
+        first = next(batches(stream(), 100_000, 200_000, workers=0))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 5e6 and first.keys == next(batches(stream(), 100_000, 100_001, workers=0)).keys
 
 
 def test_ranks_share_out_each_batch() -> None:

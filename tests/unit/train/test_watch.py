@@ -33,6 +33,37 @@ def test_a_higher_miou_is_better_and_a_higher_angle_is_not() -> None:
     assert "semantic by 25.0% rose" in text and "normals by 10.0% fell" in text and "--weights" in text
 
 
+def test_remedies_that_a_run_does_not_take_are_not_named() -> None:
+    before = {"val/normals/mean": 20.0, "val/semantic/miou": 0.4}
+    mixed, worse = ({"val/normals/mean": 22.0, "val/semantic/miou": share} for share in (0.5, 0.3))
+    (opposed,), (bad,) = (
+        signatures(rows(before, after), {"--weights", "--min-confidence", "--self-teaching.weight"})
+        for after in (mixed, worse)
+    )
+    assert opposed.remedy == "Give what fell a run of its own."
+    assert bad.remedy.endswith("not good enough: lower --noise-level, or warm up for longer.")
+    looks = [{"kid": [0, 0, 0], "agreement": {"normals": [angle, angle, angle]}} for angle in (20.0, 30.0)]
+    (astray,) = going_astray(looks, {"--min-confidence"})
+    (forgot,) = forgetting(looks[0]["agreement"], looks[1]["agreement"], {"--self-teaching.weight"})
+    assert astray.remedy == "Lower --noise-level, or warm up for longer."
+    assert forgot.remedy == "Raise --min-confidence, or warm up for longer."
+
+
+def test_what_was_nothing_before_is_told_without_shares() -> None:
+    fell = {"val/normals/mean": 22.0, "val/instances/pq": 0.02, "raw/instances/pq": 0.03}
+    text = said({"val/normals/mean": 20.0, "val/instances/pq": 0.0}, fell)
+    assert "instances by 0.02 (0.02 beside 0) rose, normals by 10.0% fell" in text
+    none = {"val/instances/pq": 0.0}
+    assert "in instances by 0.02 (0.02 beside 0)." in said(none, {**none, "raw/instances/pq": 0.02})
+    assert said(none, {"val/instances/pq": 1e-6}) == "", "no change"
+
+
+def test_a_stage_is_held_against_what_it_began_with() -> None:
+    """Which in a second round is the best by then, and not the warm-up."""
+    text = said({"val/normals/mean": 20.0}, {"val/normals/mean": 25.0})
+    assert "worse than it was where this training began" in text and "warm-up" not in text
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [(15.0, "stay behind"), (15.0, "a smaller --self-teaching.average-over"), (25.0, "fell behind"), (20.5, "")],
