@@ -33,11 +33,12 @@ def referring(classes: tuple[str, ...] = (), codec: str = "mask") -> Task:
 
 def _marking(name: str, truth: str, prompt: str, balanced: bool = False, codec: Codec[Mask] = PLAIN) -> Task:
     def loss(outputs: Tensor, truth: Mask, image: Tensor) -> Tensor:
-        inside = truth.probability
-        error = F.binary_cross_entropy_with_logits(outputs.squeeze(-3), inside, reduction="none")
+        logits, inside = outputs.squeeze(-3), truth.probability
+        error = F.binary_cross_entropy_with_logits(logits, inside, reduction="none")
         if balanced:
+            # Of a pixel that is partly inside, as a thin line's are, each part weighs what its class does.
             share = masked_mean(inside, truth.valid)
-            error = error * (inside * (1 - share) + (1 - inside) * share) * 2
+            error = 2 * (inside * (1 - share) * F.softplus(-logits) + (1 - inside) * share * F.softplus(logits))
         return masked_mean(error, truth.valid)
 
     def read(outputs: Tensor, image: Tensor) -> Reading:
