@@ -146,7 +146,7 @@ class Labels(Annotation):
 
 @dataclass(frozen=True, eq=False)
 class Mask(Annotation):
-    """What belongs to one thing: a truth is 0 or 1 or a share (of a pixel, of people), a prediction anything between."""
+    """What belongs to one thing: a truth is 0, 1 or a share (of a pixel, of people), a prediction anything between."""
 
     probability: Float[Tensor, "*b h w"]
     valid: Bool[Tensor, "*b h w"]
