@@ -360,7 +360,7 @@ def test_labels_are_held_against_those_of_as_many_training_images():
     made, real, learnt = (observe(each, [COLOURS], statistics) for each in (reader(0, 12), reader(100, 200), many))
     few = replace(many, samples=tuple(many.samples[i] for i in learnt.spread(12).tolist()))
     few = observe(few, [COLOURS], statistics)
-    for statistic in statistics:
+    for statistic in statistics[:-1]:  # the last is of classes, which are all in every image
         found = compare_labels(statistic, made, real, learnt).train["js"].value
         assert found == compare_labels(statistic, made, real, few).train["js"].value
         assert found > compare_labels(statistic, learnt, real).created["js"].value

@@ -70,7 +70,8 @@ def test_memory_layout_changes_nothing() -> None:
         net = network(layout)
         learn(net, Muon(list(net.named_parameters()), 1e-2, 0.99, 0.01), 1)
         values.append(net["hidden"].weight.detach().contiguous())
-    torch.testing.assert_close(*values, rtol=0, atol=1e-5)
+    # Gradients differ in their last digits, by how the machine sums; a wrong order would show in the step's own 1e-2.
+    torch.testing.assert_close(*values, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(6, 40), (40, 6), (12, 12)])
