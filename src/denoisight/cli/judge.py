@@ -93,11 +93,10 @@ def judge(
     made, others, learnt = open_pictures(created), open_pictures(real, split), train and open_pictures(train, "train")
     for note in (note for reader in (made, others, learnt) if reader for note in reader.notes):
         log.info("%s", note)
-    sets = [_some(reader, images) for reader in (made, others, learnt) if reader]
     judged = judge_images(
-        sets[0],
-        sets[1],
-        sets[2] if learnt else None,
+        _some(made, images),
+        _some(others, images),
+        _some(learnt, images) if learnt else None,
         networks,
         load(judge, device, precision) if judge else None,
         [name.strip() for name in task.split(",")] if task else [],

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from small_objective import Line
 from torch import nn
 
 from denoisight.annotations import Batch
@@ -16,17 +17,6 @@ from denoisight.train.batches import Stream, batches
 from denoisight.train.checkpoint import latest, load_checkpoint, prune, save_checkpoint
 from denoisight.train.ema import averaged, swapped_in
 from denoisight.train.loop import NotFinite, fit, warmup_cosine
-
-
-class Line(nn.Module):
-    """The smallest objective: one weight, pulled to each batch's mean brightness."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
-
-    def forward(self, batch: Batch, seed: int, step: int) -> dict[str, torch.Tensor]:
-        return {"loss": (self.weight - batch.images.mean()) ** 2}
 
 
 def bright(value: float, key: str) -> Batch:

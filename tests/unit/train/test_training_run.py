@@ -8,23 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from torch import nn
+from small_objective import Line
 
 from denoisight.annotations import Batch
 from denoisight.errors import DenoisightError
 from denoisight.train.ema import averaged
 from denoisight.train.run import Interrupted, Run
-
-
-class Line(nn.Module):
-    """One weight, pulled to each batch's mean brightness."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
-
-    def forward(self, batch: Batch, seed: int, step: int) -> dict[str, torch.Tensor]:
-        return {"loss": (self.weight - batch.images.mean()) ** 2}
 
 
 class Trial:
