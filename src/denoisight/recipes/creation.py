@@ -14,20 +14,17 @@ from ..data.view import View
 from ..errors import DataError, DenoisightError, pick, shortlist
 from ..evaluate.creation import (
     COVERAGE_K,
-    DIVERSITY_IMAGES,
     MANIFOLD_K,
-    Observed,
-    base_of,
     compare_features,
     compare_labels,
     copies,
     kid_apart,
-    observe,
     warnings,
 )
 from ..evaluate.creation_results import Agreement, CreationResult, Pair, Scores
 from ..evaluate.features import Features, taps_of, told_apart
 from ..evaluate.judges import JUDGES, judge_of
+from ..evaluate.observed import DIVERSITY_IMAGES, Observed, base_of, observe
 from ..evaluate.own import own
 from ..evaluate.results import Result
 from ..evaluate.run import Progress, enter, summarize

@@ -11,8 +11,10 @@ from small_data import MemoryReader, make_sample
 from denoisight.annotations import Depth
 from denoisight.errors import DataError, UsageError, WeightsError
 from denoisight.evaluate import creation
-from denoisight.evaluate.creation import compare_features, compare_labels, kid_apart, observe, source_of, warnings
+from denoisight.evaluate import observed as observing
+from denoisight.evaluate.creation import compare_features, compare_labels, kid_apart, warnings
 from denoisight.evaluate.features import Features, Seen, inception, taps_of, told_apart
+from denoisight.evaluate.observed import observe, source_of
 from denoisight.evaluate.statistics import statistics_of
 from denoisight.metrics.diversity import unit_grid
 
@@ -148,7 +150,7 @@ def test_diversity_within_and_across_sources():
 
 
 def test_diversity_is_measured_on_some_whole_sources(monkeypatch):
-    monkeypatch.setattr(creation, "DIVERSITY_IMAGES", 7)
+    monkeypatch.setattr(observing, "DIVERSITY_IMAGES", 7)
     samples = [keyed(lambda key, t=t: f"{key}#{t}")(make_sample(i)) for t in (1, 2) for i in range(8)]
     one, other = (observe(MemoryReader(tuple(order)), [COLOURS]) for order in (samples, samples[::-1]))
     assert len(one.sources) == 6 and one.sources.tolist() == [0, 0, 1, 1, 2, 2]
@@ -379,7 +381,7 @@ def test_the_same_image_in_another_batch_is_a_training_image(observed):
 
 
 def test_of_one_source_alone_not_all_images_are_compared(monkeypatch):
-    monkeypatch.setattr(creation, "DIVERSITY_IMAGES", 7)
+    monkeypatch.setattr(observing, "DIVERSITY_IMAGES", 7)
     several = of_sources(0, 1, 12)
     one, other = (
         observe(replace(several, samples=order), [COLOURS]) for order in (several.samples, several.samples[::-1])
