@@ -562,10 +562,25 @@ def test_pictures_with_labels_of_their_own_are_never_taken_for_others(tmp_path: 
     assert len(set(joined.keys)) == 4 and [joined[i].key for i in range(4)] == list(joined.keys)
 
 
+def system_forgets() -> bool:
+    """Whether a process may begin its peak anew: some have no file for it, are refused, or are heard without effect."""
+
+    def peak_kb() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+    try:
+        torch.ones(100 * 2**18).sum()
+        largest = peak_kb()
+        Path("/proc/self/clear_refs").write_text("5")
+        return largest - peak_kb() > 50 * 2**10
+    except (OSError, StopIteration):
+        return False
+
+
 def test_the_peak_of_memory_is_that_of_a_stage(tmp_path: Path) -> None:
-    """Where the system forgets, which it need not."""
-    if not Path("/proc/self/clear_refs").exists():
-        pytest.skip("only Linux forgets")
+    if not system_forgets():
+        pytest.skip("this system does not forget a peak")
     stages = Stages(tmp_path, None)
     large = stages.run("large", lambda: {"sum": float(torch.ones(100 * 2**18).sum())})
     assert large["peak_mb"] - stages.run("small", dict)["peak_mb"] > 50
