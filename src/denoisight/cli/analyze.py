@@ -64,8 +64,8 @@ def analyze(
 
     from ..predict.load import load
     from ..predict.options import Options
-    from ..recipes.analysis_page import analysis_page
     from ..recipes.analyze import analyze as run
+    from ..recipes.pages.analysis import analysis_page
     from ..report.page import write_page
 
     if threads:

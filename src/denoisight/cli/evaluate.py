@@ -69,7 +69,7 @@ def evaluate(
     from ..predict.load import load
     from ..predict.options import Options
     from ..recipes.judge import judge
-    from ..recipes.pages import evaluation_page
+    from ..recipes.pages.run import evaluation_page
     from ..report.page import write_page
     from ..report.tables import score_tables, terminal
 

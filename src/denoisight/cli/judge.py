@@ -81,7 +81,7 @@ def judge(
     from ..predict.load import load
     from ..predict.options import Options
     from ..recipes.creation import judge_images
-    from ..recipes.creation_page import creation_page, lead
+    from ..recipes.pages.creation import creation_page, lead
     from ..report.page import write_page
     from ..runtime import pick_device
 

@@ -13,8 +13,8 @@ def report(run: Path, *, out: Path | None = None) -> None:
     out
         The page (default: report.html, or improve.html, in the run folder).
     """
-    from ..recipes.improve_page import PAGE, PLAN, write_improve_page
-    from ..recipes.pages import write_run_report
+    from ..recipes.pages.improve import PAGE, PLAN, write_improve_page
+    from ..recipes.pages.run import write_run_report
 
     if (run / PLAN).is_file():
         print(write_improve_page(run, out or run / PAGE))

@@ -25,7 +25,7 @@ from .adapt import adapt
 from .base import override
 from .judge import Judged, judge
 from .launch import train
-from .pages import compared, learning_plots, panels_of
+from .pages.run import compared, learning_plots, panels_of
 
 log = logging.getLogger(__name__)
 

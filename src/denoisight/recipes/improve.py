@@ -30,8 +30,8 @@ from ..train.objectives import ReadoutObjective
 from ..train.watch import Signature, cosines, forgetting, going_astray, pulling_apart, signatures, validations
 from .base import Recipe, override
 from .improve_looks import FEW, MOST, Looks
-from .improve_page import PAGE, PLAN, REPORT, write_improve_page
 from .improve_stages import Stages
+from .pages.improve import PAGE, PLAN, REPORT, write_improve_page
 from .self_teaching import check_self_teaching
 from .start import starting_parts
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .base import Recipe
 from .launch import Trained, train
-from .pages import write_run_report
+from .pages.run import write_run_report
 
 log = logging.getLogger(__name__)
 

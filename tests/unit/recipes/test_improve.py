@@ -28,10 +28,10 @@ from denoisight.predict.load import load
 from denoisight.recipes import improve_stages
 from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.improve import Plan, _refused, improve
-from denoisight.recipes.improve_page import METRICS, PAGE, PLAN, REPORT, write_improve_page
 from denoisight.recipes.improve_stages import Stages, counted
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
+from denoisight.recipes.pages.improve import METRICS, PAGE, PLAN, REPORT, write_improve_page
 from denoisight.recipes.self_teaching import average_of, beside, decay_in, self_taught
 from denoisight.recipes.start import starting_parts
 from denoisight.train.run import Interrupted, Run

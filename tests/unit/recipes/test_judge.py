@@ -15,7 +15,7 @@ from denoisight.models.folder import TaskEntry
 from denoisight.predict.model import Model
 from denoisight.predict.options import Options
 from denoisight.recipes.judge import ask, judge
-from denoisight.recipes.pages import evaluation_page
+from denoisight.recipes.pages.run import evaluation_page
 from denoisight.report.page import to_html
 from denoisight.tasks.instruct import INSTRUCT, TEMPLATES
 from denoisight.train.validate import CHOOSE_BY, validate

@@ -6,9 +6,9 @@ import pytest
 
 from denoisight.data.open import open_data
 from denoisight.data.render import render_scenes
-from denoisight.recipes import pages
 from denoisight.recipes.base import Recipe
 from denoisight.recipes.launch import _readers
+from denoisight.recipes.pages import run as pages
 from denoisight.recipes.record import data_name, is_scenes
 
 

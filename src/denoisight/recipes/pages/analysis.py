@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..diffusion.timesteps import contributions
-from ..evaluate.results import Score
-from ..report.curves import denoising_curve, lines
-from ..report.page import Page, Plot
-from ..report.panels import Panels, choose, panel_legends, strip_row
-from ..report.tables import ARROWS, Better, Cell, Table, format_score
-from .analysis import Analysis, Stopping
-from .analyze import Analysed
+from ...diffusion.timesteps import contributions
+from ...evaluate.results import Score
+from ...report.curves import denoising_curve, lines
+from ...report.page import Page, Plot
+from ...report.panels import Panels, choose, panel_legends, strip_row
+from ...report.tables import ARROWS, Better, Cell, Table, format_score
+from ..analysis import Analysis, Stopping
+from ..analyze import Analysed
 
 PICTURES = 10
 """How many estimates of a longer walk are shown."""

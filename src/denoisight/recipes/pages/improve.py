@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from ..evaluate.judges import METRICS
-from ..evaluate.results import Score
-from ..metrics import Metric
-from ..report.curves import learning_curves
-from ..report.page import Page, Plot, write_page
-from ..report.tables import Arm, Cell, Table, compare
-from ..train.validate import CHOOSE_BY
-from ..train.watch import validations
+from ...errors import DataError
+from ...evaluate.judges import METRICS
+from ...evaluate.results import Score
+from ...metrics import Metric
+from ...report.curves import learning_curves
+from ...report.page import Page, Plot, write_page
+from ...report.tables import Arm, Cell, Table, compare
+from ...train.validate import CHOOSE_BY
+from ...train.watch import validations
+from ..record import data_name
 from .improve_pictures import created_panels
-from .record import data_name
 
 PLAN, REPORT, PAGE = "plan.json", "improve.json", "improve.html"
 AVERAGED, RAW = "averaged (theta_C)", "raw (theta_E)"

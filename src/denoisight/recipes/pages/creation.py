@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..annotations import Annotation, Boxes, Sample
-from ..data.readers import Reader
-from ..evaluate.creation_results import CreationResult, Images, InFeatures, LabelStatistic
-from ..evaluate.results import Score
-from ..render import Picture, colour, overlay, to_rgb
-from ..report.curves import lines
-from ..report.page import Page, Plot
-from ..report.panels import Panels, Row, choose, panel_legends, panel_row
-from ..report.tables import Arm, Cell, Table, compare, format_score
-from ..runtime import item_seed
-from ..train.validate import CHOOSE_BY
-from .creation import JudgedCreation
+from ...annotations import Annotation, Boxes, Sample
+from ...data.readers import Reader
+from ...evaluate.creation_results import CreationResult, Images, InFeatures, LabelStatistic
+from ...evaluate.results import Score
+from ...render import Picture, colour, overlay, to_rgb
+from ...report.curves import lines
+from ...report.page import Page, Plot
+from ...report.panels import Panels, Row, choose, panel_legends, panel_row
+from ...report.tables import Arm, Cell, Table, compare, format_score
+from ...runtime import item_seed
+from ...train.validate import CHOOSE_BY
+from ..creation import JudgedCreation
 
 SHOWN = 6
 """Created images in a group of pictures."""

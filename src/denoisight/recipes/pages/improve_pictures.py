@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..annotations import Annotation, Boxes, Mask, Sample
-from ..create.annotate import Annotating, annotate
-from ..data.open import open_data
-from ..data.readers import Reader
-from ..errors import DenoisightError
-from ..predict.load import load
-from ..predict.model import Model
-from ..render import Picture, colour, overlay, to_rgb
-from ..report.panels import Panels, Row, panel_legends
-from ..runtime import item_seed
+from ...annotations import Annotation, Boxes, Mask, Sample
+from ...create.annotate import Annotating, annotate
+from ...data.open import open_data
+from ...data.readers import Reader
+from ...errors import DenoisightError
+from ...predict.load import load
+from ...predict.model import Model
+from ...render import Picture, colour, overlay, to_rgb
+from ...report.panels import Panels, Row, panel_legends
+from ...runtime import item_seed
 
 SHOWN, ABREAST = 12, 6
 """Created images of a round, and how many stand side by side."""

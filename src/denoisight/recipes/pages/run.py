@@ -1,4 +1,4 @@
-"""The report pages: what runs and evaluations left behind, put into words, tables and pictures."""
+"""The pages of an evaluation and of a training run, which is judged for it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial as bind
 from pathlib import Path
 
-from ..data.open import subset
-from ..errors import DataError, UsageError
-from ..evaluate.results import Result, Results
-from ..evaluate.steps import score_steps
-from ..predict.load import load
-from ..report.curves import denoising_curve, learning_curves
-from ..report.page import Page, Plot, describe, write_page
-from ..report.panels import Panels, choose, panel_legends, panel_row
-from ..report.tables import format_score, score_tables
-from ..train.validate import CHOOSE_BY
-from .base import read_yaml
-from .judge import Case, Judged, ask, judge
-from .record import is_scenes
+from ...data.open import subset
+from ...errors import DataError, UsageError
+from ...evaluate.results import Result, Results
+from ...evaluate.steps import score_steps
+from ...predict.load import load
+from ...report.curves import denoising_curve, learning_curves
+from ...report.page import Page, Plot, describe, write_page
+from ...report.panels import Panels, choose, panel_legends, panel_row
+from ...report.tables import format_score, score_tables
+from ...train.validate import CHOOSE_BY
+from ..base import read_yaml
+from ..judge import Case, Judged, ask, judge
+from ..record import is_scenes
 
 CURVE_IMAGES = 32
 """How many images the curve over denoising steps is made from."""

@@ -1,0 +1,1 @@
+"""The report pages: what runs, evaluations, analyses and created sets left behind, in words, tables and pictures."""
