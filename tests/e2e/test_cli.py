@@ -38,6 +38,14 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     assert min(times) < 2.0
 
 
+def test_the_help_of_a_verb_is_all_that_it_says_and_no_default_of_another_recipe() -> None:
+    told = " ".join(call("improve", "--help").stdout.replace("│", " ").split())
+    assert "The same command goes on where it was stopped." in told
+    assert "Pictures created of each labelled one. [default: 2]" in told
+    assert "Optimiser steps. --max-time" in told
+    assert "Create images like yours" in call("--help").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

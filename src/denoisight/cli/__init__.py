@@ -29,7 +29,7 @@ app = App(
     error_formatter=_say,
     version=__version__,
     help="One diffusion model that makes labelled images and sees.",
-    help_format="plaintext",
+    help_format="markdown",
     help_epilogue=COMPATIBLE,
 )
 data = App(name="data", help="Look at labelled folders: list, validate, stats, preview, render, export.")
@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for noisy in ("httpx", "httpx2", "urllib3", "matplotlib", "PIL", "accelerate", "openai"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        app(translate([word for word in words if word != "--debug"]), exit_on_error=True)
+        words = translate([word for word in words if word != "--debug"])
+        _tell_in_full(words)
+        app(words, exit_on_error=True)
     except DenoisightError as error:
         if debug:
             raise
@@ -90,6 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+
+
+def _tell_in_full(words: Sequence[str]) -> None:
+    """In a list of verbs one line stands for each; the help of one is all that its function says of itself."""
+    named = [word for word in words if word not in app.help_flags]
+    verb = app.parse_commands(named)[1][-1]
+    if named != words and verb.default_command:
+        verb.help = None
 
 
 def _leave(message: str, code: int) -> None:

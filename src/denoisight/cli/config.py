@@ -15,7 +15,7 @@ def show(
     *,
     recipe: str = "adapt",
     config: Path | None = None,
-    changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
+    changes: Annotated[Recipe, Parameter(name="*", show_default=False)] = Recipe(),  # noqa: B008
 ) -> None:
     """Print a recipe as YAML with --config and flags applied, as `denoisight train` would run it with these words."""
     print(compose(recipe, task, changes, config).to_yaml(), end="")

@@ -33,14 +33,15 @@ def improve(
     judge: str = "",
     overwrite: bool = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
-    changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
+    changes: Annotated[Recipe, Parameter(name="*", show_default=False)] = Recipe(),  # noqa: B008
 ) -> None:
     """Let a model create pictures like yours, label them, and learn from them: warm-up, creation, self-improvement.
 
     The same command goes on where it was stopped. The best averaged weights by validation lie in OUT/model, a page on
     how they came about in OUT/improve.html. --optim.ema is how much of itself the average keeps that answers for
     created pictures, while so many pictures are learnt from as --self-teaching.average-over says (default: a twentieth
-    of the run's).
+    of the run's). What is not told of defaults here stands in the recipes of the two trainings, of 1500 steps each
+    where no time is given: `denoisight config show TASK --recipe warm-up`, and with self-improve.
 
     Parameters
     ----------

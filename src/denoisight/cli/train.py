@@ -31,9 +31,11 @@ def train(
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
     no_progress: Annotated[bool, Parameter(negative="")] = False,
     no_report: Annotated[bool, Parameter(negative="")] = False,
-    changes: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
+    changes: Annotated[Recipe, Parameter(name="*", show_default=False)] = Recipe(),  # noqa: B008
 ) -> None:
     """Teach a model a task from a folder of labelled images.
+
+    What is not told of defaults here depends on the recipe: `denoisight config show TASK` prints all of them.
 
     Parameters
     ----------

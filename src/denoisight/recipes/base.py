@@ -33,94 +33,119 @@ class Part(BaseModel):
 
 
 class Optim(Part):
-    """Linear warm-up and a cosine to zero. `accumulate` micro-batches make one step. Where a network is read out, what
-    lies under its heads learns at `backbone_lr` times the rate.
+    """Linear warm-up and a cosine to zero."""
 
-    "muon" learns from scratch in fewer steps; weights that another optimizer has brought far are safer with "adamw".
-    """
-
-    name: Literal["adamw", "muon"] = "adamw"
-    lr: Annotated[float, Field(gt=0)] = 5e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    beta2: Share = 0.99
-    warmup: Annotated[int, Field(ge=0)] = 50
-    clip: Annotated[float, Field(gt=0)] = 1.0
-    accumulate: Positive = 1
-    backbone_lr: Annotated[float, Field(gt=0)] = 1.0
-    ema: Share = 0.999
+    name: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="muon learns from scratch in fewer steps; weights that were brought far are safer with adamw.",
+    )
+    lr: Annotated[float, Field(gt=0)] = Field(5e-4, description="Learning rate after the warm-up.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="Share of the weights taken off per rate.")
+    beta2: Share = Field(0.99, description="Decay of the mean square of gradients.")
+    warmup: Natural = Field(50, description="Steps over which the rate grows from nothing.")
+    clip: Annotated[float, Field(gt=0)] = Field(1.0, description="Largest norm of a gradient.")
+    accumulate: Positive = Field(1, description="Batches that make one optimiser step.")
+    backbone_lr: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="Rate of the network under the heads, in relation to theirs."
+    )
+    ema: Share = Field(
+        0.999, description="Share of itself that the averaged weights keep at a step; see --self-teaching.average-over."
+    )
 
 
 class Augmentation(Part):
-    """How training samples are varied: chance of a mirror image, least share of a side that a crop keeps, colour."""
+    """How training samples are varied."""
 
-    flip: Share = 0.5
-    crop: Annotated[float, Field(gt=0, le=1)] = 0.7
-    colour: Share = 0.3
+    flip: Share = Field(0.5, description="Chance of a mirror image.")
+    crop: Annotated[float, Field(gt=0, le=1)] = Field(0.7, description="Least share of a side that a crop keeps.")
+    colour: Share = Field(0.3, description="How far colours change.")
 
 
 class Noise(Part):
     """What the network predicts, over which schedule, at which training timesteps.
 
-    Only a model that starts from nothing (`model: new`) may change `schedule` and `predicts`. `timesteps` is a law of
-    `diffusion.timesteps`, or a law.json that `denoisight analyze` measured, mixed with the share `rho` of the uniform
-    one; `by` sampling from it or scaling the loss by it.
+    Only a model that starts from nothing (`model: new`) may change `schedule` and `predicts`.
     """
 
-    schedule: str | None = None
-    predicts: Literal["eps", "v", "x0", "flow"] | None = None
-    timesteps: str = "ct"
-    rho: Share = 0.1
-    by: Literal["sampling", "scaling"] = "sampling"
+    schedule: str | None = Field(
+        None,
+        description="Noise schedule of a new network: scaled-linear, linear (either also -zero-terminal), cosine, flow.",
+    )
+    predicts: Literal["eps", "v", "x0", "flow"] | None = Field(None, description="What a new network predicts.")
+    timesteps: str = Field(
+        "ct",
+        description="Law by which training timesteps are drawn: uniform, ramp, ct, ct2, ct-ddpm, ct2-ddpm, native, "
+        "converted, min-snr, p2, logit-normal, mode, mode-shifted, or the law.json that `denoisight analyze` wrote.",
+    )
+    rho: Share = Field(0.1, description="Share of the uniform law that is mixed in.")
+    by: Literal["sampling", "scaling"] = Field("sampling", description="Draw timesteps by the law, or weigh losses.")
 
 
 class GtAugment(Part):
     """How truths are corrupted in training as denoising will: see `train.gt_augment.GtAugment`."""
 
-    kinds: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
-    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
-    schedule: Literal["lambda", "time", "constant"] = "lambda"
-    target: Literal["revised", "naive"] = "revised"
-    perturb: Share = 0.0
+    kinds: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="How truths are corrupted, several with commas: shape, shift, confuse, swap, jitter, blur, drift, "
+        "colour (all: those of these that fit), on-policy or on-policy-exact; none: not at all.",
+    )
+    strength: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="The most that truths are corrupted.")
+    schedule: Literal["lambda", "time", "constant"] = Field(
+        "lambda", description="How the strength grows with the noise."
+    )
+    target: Literal["revised", "naive"] = Field(
+        "revised", description="Aim at the clean truth, or (for studies) at the corrupted one."
+    )
+    perturb: Share = Field(0.0, description="Noise on the noise that the target does not tell of, in shares of it.")
 
 
 class Teaching(Part):
     """What a denoising network is taught beside its tasks: see `train.objectives.Teaching`."""
 
-    create: Share = 0.0
-    passes: Natural = 0
-    weights: dict[str, Annotated[float, Field(gt=0)]] = {}
-    drop: Annotated[float, Field(ge=0, le=1 / 3)] = 0.0
-    balance: bool = False
-    paraphrase: Share = 0.0
+    create: Share = Field(0.0, description="Share of passes that learn to make the image itself from its caption.")
+    passes: Natural = Field(0, description="Passes of an image in a step, its roles drawn anew; 0: every task once.")
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="How often a task is drawn in relation to the others, 1 where it is not named."
+    )
+    drop: Annotated[float, Field(ge=0, le=1 / 3)] = Field(
+        0.0, description="Chance to leave out the words, the image, and both: of each."
+    )
+    balance: bool = Field(False, description="Every role's error counts in shares of its canvases' variance.")
+    paraphrase: Share = Field(0.0, description="Chance to ask for a task in one of many ways.")
 
 
 class SelfTeaching(Part):
-    """Pictures beside the data whose truths are not known or not used: see `train.self_improve`.
+    """Pictures beside the data whose truths are not known or not used: see `train.self_improve`."""
 
-    `pictures` are created ones or any others: a folder, shards, scenes[:N]; at most `count` of them (0: all). Samples
-    of the data are at least the share `labelled` of every batch. The pictures' `labels` are what the run's average sees
-    on them as it learns, or their own. The average keeps the share `optim.ema` of itself over `average_over` pictures
-    (0: a twentieth of the run's). Where it labels, a picture counts `weight` times as much as one of the data, from
-    nothing on over the first `ramp` pictures that are learnt from, and its pixels only where the average is as sure as
-    `confidence`. `dropout` is the share of features that heads do not see of such pictures while they learn, `colour`
-    how far the pictures' colours change then and `hidden` the share of them that is blotted out; the average sees all,
-    and by features with `mirror` the mirror image as well. `alone` leaves the labelled data out of the lessons, but for
-    validation.
-    """
-
-    pictures: str = ""
-    count: Natural = 0
-    labelled: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    labels: Literal["average", "own"] = "average"
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    ramp: Natural = 0
-    confidence: Share = 0.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    colour: Share = 0.0
-    hidden: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    mirror: bool = True
-    average_over: Natural = 0
-    alone: bool = False
+    pictures: str = Field("", description="Created pictures or any others: a folder, shards, scenes[:N].")
+    count: Natural = Field(0, description="How many of them, at most; 0: all.")
+    labelled: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="Least share of each batch that samples of the data are."
+    )
+    labels: Literal["average", "own"] = Field(
+        "average", description="The pictures' labels: what the run's averaged weights see as it learns, or their own."
+    )
+    weight: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="How much a picture that the average labels counts, beside 1 of a sample of the data."
+    )
+    ramp: Natural = Field(
+        0, description="Pictures (not steps) that are learnt from until that weight is reached, from nothing on."
+    )
+    confidence: Share = Field(0.0, description="Pixels that the average is less sure of are not learnt from.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of features that heads do not see of such pictures while they learn; the average does."
+    )
+    colour: Share = Field(0.0, description="How far the pictures' colours change for the learner, not for the average.")
+    hidden: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of them that is blotted out for the learner, not for the average."
+    )
+    mirror: bool = Field(
+        True, description="By features, the average answers with the mean of a picture and its mirror image."
+    )
+    average_over: Natural = Field(
+        0, description="Pictures over which the average keeps --optim.ema of itself; 0: a twentieth of the run's."
+    )
+    alone: bool = Field(False, description="Learn from the pictures alone; the data only validates.")
 
 
 LORA_RANK = 16
@@ -129,8 +154,8 @@ LORA_RANK = 16
 class Recipe(Part):
     """A complete training run."""
 
-    recipe: str = Field("adapt", description="The recipe that this began as.")
-    tasks: tuple[str, ...] = Field((), description="What to learn.")
+    recipe: str = Field("adapt", description="The recipe that this began as; set by the command.")
+    tasks: tuple[str, ...] = Field((), description="What to learn; on the command line TASK or --task says so.")
     codecs: dict[str, str] = Field({}, description="How truths are drawn, where a task has a choice: depth: ratio.")
     data: str = Field("", description="A folder of labelled images, or scenes[:N].")
     model: str = Field("embedded", description='What to start from: "embedded", a folder, a hub id, or "new".')

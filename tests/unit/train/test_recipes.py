@@ -1,7 +1,12 @@
+from collections.abc import Iterator
+
 import pytest
 import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from denoisight.data.open import open_data
+from denoisight.diffusion.timesteps import LAWS
 from denoisight.errors import RecipeError
 from denoisight.models.embedded import Network, embedded_folder
 from denoisight.models.folder import read_config
@@ -11,6 +16,7 @@ from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.generalist import generalist
 from denoisight.recipes.start import starting_parts
 from denoisight.tasks.instruct import INSTRUCT, TEMPLATES
+from denoisight.train.gt_augment import KINDS
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -19,6 +25,23 @@ def test_every_recipe_is_its_own_yaml(name: str) -> None:
     assert recipe.recipe == name
     assert override(Recipe(), yaml.safe_load(recipe.to_yaml())) == recipe
     assert f"denoisight train {'TASK' if name == 'adapt' else f'--recipe {name}'}" in (RECIPES[name].__doc__ or "")
+
+
+def fields(part: type[BaseModel], name: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Settings that have a value, by their names on the command line."""
+    for key, field in part.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from fields(kind, f"{name}{key}.")
+        else:
+            yield name + key, field
+
+
+def test_every_setting_says_what_it_is() -> None:
+    told = {name: field.description or "" for name, field in fields(Recipe)}
+    assert "optim.lr" in told and [name for name, text in told.items() if not text] == []
+    for name, known in (("noise.timesteps", LAWS), ("gt_augment.kinds", KINDS)):
+        assert [each for each in known if each not in told[name]] == []
 
 
 @pytest.mark.parametrize(
