@@ -19,7 +19,7 @@ def improve(
     task: str,
     out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
     per_image: int = 2,
-    noise_level: str = "0.5",
+    noise_level: str = "0.6",
     noise: str = "gaussian",
     creation_steps: int = 25,
     eta: float = 0.0,

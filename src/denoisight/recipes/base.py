@@ -69,7 +69,8 @@ class Noise(Part):
 
     schedule: str | None = Field(
         None,
-        description="Noise schedule of a new network: scaled-linear, linear (either also -zero-terminal), cosine, flow.",
+        description="Noise schedule of a new network: scaled-linear, linear (or either with -zero-terminal), cosine, "
+        "flow.",
     )
     predicts: Literal["eps", "v", "x0", "flow"] | None = Field(None, description="What a new network predicts.")
     timesteps: str = Field(
