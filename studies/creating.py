@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REAL = 2000
 """All that the split has."""
 SHOWN, WORST = 8, 2
-ESTIMATE = "pairs of one source are no part of KID"
+ESTIMATE = "images of one source are neither pairs of KID nor neighbours"
 """Of distances, in the version that lines are judged by; others do not count."""
 
 COLUMNS = {"KID x 1000 ↓": ("kid", 1000.0), "precision ↑": ("precision", 1.0), "recall ↑": ("recall", 1.0),

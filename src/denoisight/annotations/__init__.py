@@ -14,10 +14,10 @@ from .base import IGNORE, Annotation, Gauge, Kind
 from .boxes import Boxes, box_instances, box_iou
 from .maps import Depth, Labels, Mask, Normals, least_known
 from .pixels import resize_image
-from .samples import Batch, Query, Sample, stack
+from .samples import Batch, Query, Sample, base_of, stack
 from .words import mirror_words, mirrored_classes
 
 __all__ = [
     "IGNORE", "Annotation", "Batch", "Boxes", "Depth", "Gauge", "Kind", "Labels", "Mask", "Normals", "Query", "Sample",
-    "box_instances", "box_iou", "least_known", "mirror_words", "mirrored_classes", "resize_image", "stack",
+    "base_of", "box_instances", "box_iou", "least_known", "mirror_words", "mirrored_classes", "resize_image", "stack",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -14,6 +15,15 @@ from .base import Annotation, Kind
 from .boxes import Boxes
 from .pixels import resize_image, size_of, window_of
 from .words import mirror_words
+
+ADDED = re.compile(r"(?<=[^\s#])(?:#[^#]+)+$")
+"""What stands behind the name of a picture in the key of one made of it, or of something said of it: NAME#2,
+NAME#the-red-box, NAME#2#make-it-snow. Of the picture "car #1" that is its name."""
+
+
+def base_of(key: str) -> str:
+    """The key of the picture that the one of this key was made from, NAME of NAME#2; its own where it has none."""
+    return ADDED.sub("", key)
 
 
 @dataclass(frozen=True, eq=False)

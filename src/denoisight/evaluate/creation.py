@@ -56,7 +56,8 @@ def distances(
     images in turn, of the others by bootstrap over the images that are counted, the other set being given.
 
     `sources` numbers what images were made from (default: each from something else): those of one source are left out
-    or drawn together, and their pairs are no part of KID. None where there are too few images for a neighbour.
+    or drawn together, their pairs are no part of KID, and they are no neighbours of each other. None where there are
+    too few images for a neighbour.
     """
     of, each = torch.arange(len(made)) if sources is None else sources, torch.arange(len(real))
     scores: Scores = {}
@@ -68,9 +69,9 @@ def distances(
         value = measure(slice(None), slice(None))
         low, high = jackknife(measure, of, each, value=value, seed=seed)
         scores[name] = Score.of(value, max(low, 0.0) if name == "fid" else low, high)
-    few = min(len(made), len(real))
-    none = made.new_zeros(0)
-    inside, found = precision_recall(made, real, MANIFOLD_K) if few > MANIFOLD_K else (none, none)
+    few, none = min(len(made), len(real)), made.new_zeros(0)
+    enough = min(len(of.unique()), few) > MANIFOLD_K
+    inside, found = precision_recall(made, real, MANIFOLD_K, of) if enough else (none, none)
     dense, covered = density_coverage(made, real, COVERAGE_K) if few > COVERAGE_K else (none, none)
     of_made = {"precision": inside, "density": dense}
     scores |= {name: _mean(hits.double(), seed, of[: len(hits)]) for name, hits in of_made.items()}
@@ -121,12 +122,13 @@ def diversity(name: str, created: Observed, real: Observed, seed: int = 0) -> Di
     a source of its own. Intervals by bootstrap over sources."""
     apart = pair_distances(created.grids[name])
     true = pair_distances(real.grids[name])
+    sources = created.sources
     return Diversity(
-        created_within=_mean(within(apart, created.sources), seed),
-        created_across=_across(apart, created.sources, seed),
+        created_within=_mean(within(apart, sources), seed),
+        created_across=_across(apart, sources, seed),
         real=_across(true, torch.arange(len(true)), seed),
         num_created=len(apart),
-        num_sources=len(created.sources.unique()),
+        num_sources=len(sources.unique()),
         num_real=len(true),
     )
 
@@ -169,14 +171,16 @@ def warnings(created: Observed, real: Observed, train: Observed | None = None) -
             f"Too few images for comparisons: n < {FEW} ({len(created.keys)} created, {len(real.keys)} real). FID and "
             "KID of these sets may be held against each other within this table, not against other sets'."
         )
-    if few <= COVERAGE_K:
+    num_sources = len(created.sources_of_keys.unique())
+    if few <= COVERAGE_K or num_sources <= MANIFOLD_K:
         notes.append(
-            f"Precision and recall need {MANIFOLD_K + 1} images in each set, density and coverage {COVERAGE_K + 1}."
+            f"Precision and recall need {MANIFOLD_K + 1} images in each set, created ones of as many sources, density "
+            f"and coverage {COVERAGE_K + 1}."
         )
     if set(created.sizes) != set(real.sizes):
         sizes = " and ".join(f"{', '.join(list(one.sizes)[:3])} ({one.name})" for one in (created, real))
         notes.append(f"The sets' image sizes differ: {sizes}; a part of every distance may be that.")
-    if len(created.sources_of_keys.unique()) == 1:
+    if num_sources == 1:
         notes.append("All created images are of one source: how near they come to real ones cannot be told by KID.")
     if train is not None and any(not _to_training(name, real, train).median() > 0 for name in train.vectors):
         notes.append("Most of the real images are training images: how new created ones are cannot be told.")

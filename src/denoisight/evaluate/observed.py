@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ..annotations import Sample
+from ..annotations import Sample, base_of
 from ..data.readers import Reader
 from ..errors import UsageError
 from .creation_results import Images
@@ -55,11 +55,6 @@ class Observed:
         """The rows of so many images, or of all: those whose keys hash lowest."""
         ranked = sorted(range(len(self.keys)), key=lambda i: _hash(self.keys[i]))
         return torch.tensor(sorted(ranked[:count]))
-
-
-def base_of(key: str) -> str:
-    """The key of the image that a created one was made from, NAME of NAME#2; its own where it has none."""
-    return key.partition("#")[0]
 
 
 def source_of(sample: Sample) -> str:

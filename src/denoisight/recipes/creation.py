@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial as bind
 from typing import Any
 
-from ..annotations import Depth, Sample
+from ..annotations import Depth, Sample, base_of
 from ..data.readers import Reader
 from ..data.readers.folder import FolderReader
 from ..data.view import View
@@ -24,7 +24,7 @@ from ..evaluate.creation import (
 from ..evaluate.creation_results import Agreement, CreationResult, Pair, Scores
 from ..evaluate.features import Features, taps_of, told_apart
 from ..evaluate.judges import JUDGES, judge_of
-from ..evaluate.observed import DIVERSITY_IMAGES, Observed, base_of, observe
+from ..evaluate.observed import DIVERSITY_IMAGES, Observed, observe
 from ..evaluate.own import own
 from ..evaluate.results import Result
 from ..evaluate.run import Progress, enter, summarize
@@ -156,7 +156,7 @@ def _made_by(judge: Model, created: Reader) -> bool:
 
 def _settings() -> dict[str, Any]:
     return {
-        "precision and recall": f"neighbour {MANIFOLD_K}",
+        "precision and recall": f"neighbour {MANIFOLD_K}, of created images the nearest of each other source",
         "density and coverage": f"neighbour {COVERAGE_K}",
         "diversity": f"at most {DIVERSITY_IMAGES} images of a set",
         "intervals": f"95 %: of fid, kid, js and wasserstein by leaving out each of {PARTS} parts of the images, "

@@ -79,3 +79,18 @@ def test_too_few_images():
         density_coverage(cluster(0, 9), cluster(1, 5), k=0)
     with pytest.raises(UsageError, match="of 4 and of 5 numbers"):
         nearest(cluster(0, 9), cluster(1, 5, width=5))
+
+
+def test_more_images_of_a_source_do_not_lower_recall():
+    """Siblings that lie close would shrink each other's balls to nothing."""
+    real, bases = cluster(0, 200, width=6), cluster(1, 50, width=6)
+    four = (bases[:, None] + 0.02 * torch.randn(50, 4, 6, generator=torch.Generator().manual_seed(2))).flatten(0, 1)
+    alone, aware = precision_recall(bases, real)[1], precision_recall(four, real, 3, torch.arange(200) // 4 + 7)[1]
+    assert aware.sum() >= alone.sum() > 0.5 * len(real) > precision_recall(four, real)[1].sum() * 5
+    one = torch.arange(200) % 200
+    assert torch.equal(precision_recall(four, real, 3, one)[1], precision_recall(four, real)[1])
+
+
+def test_a_neighbour_is_of_another_source():
+    with pytest.raises(UsageError, match="3 sources"):
+        precision_recall(cluster(0, 12), cluster(1, 9), 3, torch.arange(12) % 3)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ...annotations import base_of
 from ...errors import DataError, shortlist
 from ..info import read_json
 from .layout import Index, Item, index, subfolders
@@ -88,7 +89,7 @@ def hold_out(items: Sequence[Item], test: bool = True) -> dict[str, list[Item]]:
     Of a key such as NAME#PHRASE only the name counts: what is said about one picture stays together.
     Of two pictures or more, at least one each is for train and val.
     """
-    share = {item.key: _share(item.key.partition("#")[0]) for item in items}
+    share = {item.key: _share(base_of(item.key)) for item in items}
     bounds = (HELD_OUT, 2 * HELD_OUT if test else HELD_OUT)
     part = {key: "val" if x < bounds[0] else "test" if x < bounds[1] else "train" for key, x in share.items()}
     least, most = min(share.values(), default=0.0), max(share.values(), default=0.0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...annotations import Annotation, Boxes, Mask, Sample
+from ...annotations import Annotation, Boxes, Mask, Sample, base_of
 from ...create.annotate import Annotating, annotate
 from ...data.open import open_data
 from ...data.readers import Reader
@@ -37,7 +37,7 @@ def created_panels(
             notes.append(f"Images of {name} cannot be shown: {error}")
             continue
         try:
-            sources = _sources(recipe, model, [_source_key(sample) for sample in samples])
+            sources = _sources(recipe, model, [base_of(sample.key) for sample in samples])
         except DenoisightError as error:
             notes.append(f"Images of {name} stand without their sources: {error}")
         panels.append(_panels(name, samples, sources, model, recipe))
@@ -47,11 +47,6 @@ def created_panels(
 def _some(made: Reader) -> list[Sample]:
     chosen = sorted(range(len(made)), key=lambda i: item_seed(0, made.keys[i]))[:SHOWN]
     return [made[i] for i in chosen]
-
-
-def _source_key(sample: Sample) -> str:
-    """Of the image that a created one was made of."""
-    return sample.key.rpartition("#")[0]
 
 
 def _sources(recipe: Mapping[str, Any], model: Model, keys: Sequence[str]) -> dict[str, Picture]:
@@ -68,7 +63,7 @@ def _panels(
     seen = annotate(model, [sample.query for sample in samples], how)
     columns = []
     for sample, labels in zip(samples, seen, strict=True):
-        source = sources.get(_source_key(sample))
+        source = sources.get(base_of(sample.key))
         drawn = {task: _draw(sample, label.annotation) for task, label in labels.items()}
         columns.append({**({} if source is None else {"source": source}), "created": to_rgb(sample.image), **drawn})
     told = "".join(f"\n{i}: {sample.key}, {sample.query.text}" for i, sample in enumerate(samples, 1))
