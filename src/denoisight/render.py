@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .annotations import IGNORE, Annotation, Boxes, Depth, Labels, Mask, Normals
@@ -215,7 +215,9 @@ def contact_sheet(
 def _fit(picture: np.ndarray, cell_px: int) -> Image.Image:
     smooth = max(picture.shape[:2]) > cell_px
     how = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
-    return ImageOps.contain(Image.fromarray(picture), (cell_px, cell_px), how)
+    scale = cell_px / max(picture.shape[:2])
+    height, width = (max(round(side * scale), 1) for side in picture.shape[:2])
+    return Image.fromarray(picture).resize((width, height), how)
 
 
 def _write(draw: ImageDraw.ImageDraw, text: str, left: int, top: int, room: int) -> None:

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -140,12 +141,26 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _below(folder: Path, pattern: str) -> Iterator[Path]:
+    """As `rglob`, which stops where another process takes a folder away that it is about to look into."""
+    for place, folders, names in os.walk(folder):
+        yield from (Path(place, name) for name in (*folders, *names) if fnmatchcase(name, pattern))
+
+
+def use_threads(count: int) -> None:
+    """Of torch on a CPU; 0 leaves what it chose. Raises `UsageError` for fewer."""
+    if count < 0:
+        raise UsageError(f"{count} threads were asked for; give 1 or more, or 0 to leave the choice to torch.")
+    if count:
+        torch.set_num_threads(count)
+
+
 def mend(folder: Path | str, pattern: str = ".*") -> None:
     """Tidy up after a process that was killed while it wrote below `folder`, of hidden names of this `pattern`.
 
     An old folder whose successor never came is put back; what was begun and not finished goes.
     """
-    for path in sorted(Path(folder).rglob(pattern)):
+    for path in sorted(_below(Path(folder), pattern)):
         begun = re.fullmatch(
             r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)\.(?P<end>tmp|old)(\.\w+)?", path.name
         )

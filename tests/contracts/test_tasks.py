@@ -384,3 +384,20 @@ def test_losses_that_a_task_lacks_are_refused(losses, says):
 def test_names_that_mean_no_task_are_refused(names, says):
     with pytest.raises(UsageError, match=says):
         make_tasks(names)
+
+
+@pytest.mark.parametrize("name", ["boundary", "saliency"])
+def test_an_answer_is_not_changed_by_being_passed_on(name):
+    """Whoever is taught what it says itself has nothing to learn, however few pixels are inside."""
+    head = TASKS[name]().head
+    outputs = (torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 2).requires_grad_()
+    image = torch.zeros(2, 3, 8, 8)
+    (head.taught or head.loss)(outputs, head.read(outputs.detach(), image).annotation, image).backward()
+    torch.testing.assert_close(outputs.grad, torch.zeros_like(outputs), atol=1e-7, rtol=0)
+
+
+def test_balanced_classes_weigh_the_same_of_truths_and_of_sure_answers():
+    head = TASKS["boundary"]().head
+    truth = Mask.of(torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.1)
+    outputs, image = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.zeros(2, 3, 8, 8)
+    torch.testing.assert_close(head.taught(outputs, truth, image), head.loss(outputs, truth, image))

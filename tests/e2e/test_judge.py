@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from denoisight.create.filters import Filters
 from denoisight.create.folder import pairs_folder
 from denoisight.create.pairs import Maker
 from denoisight.create.variation import Variation
+from denoisight.data.export import export
 from denoisight.data.open import open_data, open_pictures, subset
 from denoisight.data.paired import write_pairs
+from denoisight.data.view import View
 from denoisight.errors import DataError, UsageError
 from denoisight.evaluate.creation_results import CreationResult
 from denoisight.evaluate.features import Features
@@ -145,6 +148,7 @@ def test_a_users_network_beside_or_in_place_of_the_taps(judge, folders: Path, tm
         (["--split", "val"], 3, "has nothing in split 'val'"),
         (["--inception", "nowhere.pt"], 5, "nowhere.pt"),
         (["--judge", "/nowhere"], 5, "/nowhere"),
+        (["--threads", "-1"], 2, "-1 threads were asked for"),
     ],
 )
 def test_refusals_are_a_sentence(judge, words: list[str], code: int, says: str, tmp_path: Path) -> None:
@@ -204,3 +208,37 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "creation.json").write_text("{}")
     with pytest.raises(DataError, match="judge again"):
         CreationResult.read(tmp_path)
+
+
+def test_a_judge_that_made_the_labels_is_told_of_in_an_export(make_parts, tmp_path: Path) -> None:
+    labeller, real = Model(make_parts(creates=True)), open_data("scenes:4", "test", ["semantic"], size=(32, 32))
+    how, mild = Variation(1, steps=1), Filters(min_distance=0, min_valid=0, min_contrast=0, empty=False)
+    make_locally(Maker(labeller, real, how, Annotating(("semantic",)), mild, "none"), tmp_path / "created", 4)
+    export(open_data(tmp_path / "created", "all"), tmp_path / "coco", "coco")
+    made = open_data(tmp_path / "coco", "all", ["semantic"])
+    notes = judge_creation(made, made, None, labeller, labeller, ["semantic"])["notes"]
+    assert any("judges labels that the same weights made" in note for note in notes)
+
+
+class OtherClasses(View):
+    @property
+    def keys(self) -> Sequence[str]:
+        return self.whole.keys
+
+    def __getitem__(self, i: int) -> Sample:
+        sample = self.whole[i]
+        labels = sample.truths["semantic"]
+        return replace(sample, truths={**sample.truths, "semantic": replace(labels, classes=labels.classes[::-1])})
+
+
+def test_training_labels_of_other_classes_are_not_held_beside(tiny_model: Model) -> None:
+    truths = ["depth", "semantic"]
+    made, real, learnt = (
+        open_data(f"scenes:{SCENES}", split, truths, size=(32, 32)) for split in ("val", "test", "train")
+    )
+    few = subset(made, 6), subset(real, 6), subset(learnt, 6)
+    for train, told in ((few[2], True), (OtherClasses(few[2]), False)):
+        judged = judge_creation(*few[:2], train, tiny_model)
+        of = {each["truth"]: each["train"] for each in judged["statistics"]}
+        assert (of["semantic"] is not None) == told and of["depth"] is not None
+        assert any("no semantic, or of other classes" in note for note in judged["notes"]) != told

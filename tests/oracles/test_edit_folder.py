@@ -123,3 +123,17 @@ def test_a_model_that_only_creates_says_so(run, photos: Path, tmp_path: Path) ->
     assert "does not edit" in run("--image", photos, "--prompt", "a red box", code=2, model="embedded")
     assert "nowhere.png" in run("--image", "nowhere.png", "--prompt", "b", code=3)
     assert not (tmp_path / "out").exists()
+
+
+def test_instructions_that_are_alike_but_for_a_hyphen_are_two(run, photos: Path, tmp_path: Path) -> None:
+    run("--image", photos / "red.png", "--prompt", "a b", "--prompt", "a-b")
+    run("--image", photos / "red.png", "--prompt", "a-b")
+    assert [row["text"] for row in rows(tmp_path / "out")] == ["a b", "a-b"]
+
+
+def test_other_settings_are_refused_where_the_first_photograph_cannot_be_read(
+    run, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "blue.png").write_bytes(b"no picture")
+    run("--image", photos, "--prompt", "b", code=3)
+    assert "other data" in run("--image", photos, "--prompt", "b", "--seed", "5", code=2)

@@ -17,6 +17,7 @@ from denoisight.annotations import (
     Normals,
     Query,
     Sample,
+    base_of,
     mirror_words,
     resize_image,
     stack,
@@ -415,3 +416,19 @@ def test_images_resize_without_leaving_their_range():
     torch.testing.assert_close(resize_image(image, 1, 1)[:, 0, 0], image.mean((1, 2)), atol=0.06, rtol=0)
     checks = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * torch.ones(1, 64, 64)
     assert (resize_image(checks, 16, 16) - 0.5).abs().max() < 0.05  # anti-aliased
+
+
+@pytest.mark.parametrize(
+    ("key", "base"),
+    [
+        ("a", "a"),
+        ("clip/a#2", "clip/a"),
+        ("a#2#make-it-snow", "a"),
+        ("a#the red box", "a"),
+        ("car #1", "car #1"),
+        ("car #1#2", "car #1"),
+        ("#1", "#1"),
+    ],
+)
+def test_a_key_names_the_picture_that_its_own_was_made_from(key, base):
+    assert base_of(key) == base

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from denoisight.runtime import (
     mend,
     optional,
     pick_device,
+    use_threads,
     versions,
     warn_of_emulation,
     whole_file,
@@ -228,3 +230,25 @@ def test_mending_leaves_what_another_machine_may_be_writing(tmp_path):
     os.utime(there, (long_ago, long_ago))
     mend(tmp_path)
     assert not there.exists()
+
+
+def test_mending_passes_over_a_folder_that_its_writer_takes_away(tmp_path, monkeypatch):
+    for name in (".a.0123abcd-1.tmp", "b", "c"):
+        (tmp_path / name).mkdir()
+
+    def vanishing(path, scandir=os.scandir):
+        if Path(path).name == "b":
+            (tmp_path / "b").rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    mend(tmp_path)
+    assert not (tmp_path / "b").exists() and (tmp_path / "c").is_dir()
+
+
+def test_threads_are_told_or_left_alone():
+    before = torch.get_num_threads()
+    use_threads(0)
+    assert torch.get_num_threads() == before
+    with pytest.raises(UsageError, match="-1 threads were asked for"):
+        use_threads(-1)

@@ -60,16 +60,14 @@ def analyze(
     store
         Keep the recommended steps and stopping point in the model's own folder, so that it takes them by default.
     """
-    import torch
-
     from ..predict.load import load
     from ..predict.options import Options
     from ..recipes.analyze import analyze as run
     from ..recipes.pages.analysis import analysis_page
     from ..report.page import write_page
+    from ..runtime import use_threads
 
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     analysed = run(
         load(model, device, precision, allow_pickle),
         model,

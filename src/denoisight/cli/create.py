@@ -209,9 +209,6 @@ def create(
         raise UsageError(
             f"--{idle[0].replace('_', '-')} is about labelled pictures; name --task, or --data, or leave it out."
         )
-
-    import torch
-
     from ..create.edit import Editing
     from ..create.folder import create_folder, edit_folder, write_sheet
     from ..create.synthesize import Creation
@@ -219,10 +216,9 @@ def create(
     from ..data.paired import written
     from ..predict.load import load
     from ..recipes.create import Order, create_pairs
-    from ..runtime import world
+    from ..runtime import use_threads, world
 
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     if data or task:
         tasks = () if task in ("", "all") else tuple(name.strip() for name in task.split(","))
         order = Order(

@@ -64,17 +64,15 @@ def evaluate(
     partial
         Accept images that are not the protocol's whole list.
     """
-    import torch
-
     from ..predict.load import load
     from ..predict.options import Options
     from ..recipes.judge import judge
     from ..recipes.pages.run import evaluation_page
     from ..report.page import write_page
     from ..report.tables import score_tables, terminal
+    from ..runtime import use_threads
 
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     judged = judge(
         load(model, device, precision, allow_pickle),
         model,

@@ -73,8 +73,6 @@ def judge(
     res
         Longest side in pixels at which models look at images, 0 for the images' own (default: each model's own).
     """
-    import torch
-
     from ..data.open import open_pictures
     from ..evaluate.features import inception as open_inception
     from ..evaluate.features import taps_of
@@ -83,10 +81,9 @@ def judge(
     from ..recipes.creation import judge_images
     from ..recipes.pages.creation import creation_page, lead
     from ..report.page import write_page
-    from ..runtime import pick_device
+    from ..runtime import pick_device, use_threads
 
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     names = [] if features == "none" else features.split(",")
     networks = [taps_of(load(name.strip(), device, precision), res) for name in names]
     networks += [open_inception(inception, pick_device(device))] if inception else []
@@ -99,7 +96,7 @@ def judge(
         _some(learnt, images) if learnt else None,
         networks,
         load(judge, device, precision) if judge else None,
-        [name.strip() for name in task.split(",")] if task else [],
+        list(dict.fromkeys(name.strip() for name in task.split(","))) if task else [],
         options=Options(steps=steps, route=route, res=res, seed=seed, batch=batch),
         quiet=quiet,
     )

@@ -87,10 +87,10 @@ def predict(
     from ..predict.load import load
     from ..predict.options import Options
     from ..predict.prediction import Prediction
+    from ..runtime import use_threads
     from ..tasks.instruct import INSTRUCT, understand
 
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     asked = load(model, device, precision, allow_pickle)
     names = list(asked.tasks) if task == "all" else task.split(",")
     for name in names:

@@ -99,10 +99,10 @@ def refer(
     from ..predict.options import Options
     from ..predict.puzzle import open_puzzle
     from ..predict.session import Session
+    from ..runtime import use_threads
     from .terminal import converse
 
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     check_rounds(rounds)
     options = Options(
         steps, res=res, seed=seed, guidance=guidance, guide=guide, negatives=negatives, image_guidance=image_guidance

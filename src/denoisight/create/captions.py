@@ -9,12 +9,14 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from ..annotations import Labels, Query, Sample
+from ..data.images import IMAGE_SUFFIXES
 from ..data.readers.layout import without_image_folder
 from ..errors import DataError, UsageError, shortlist
 
@@ -130,41 +132,51 @@ def told_of(captions: Captions) -> str:
 class _FromFile:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.captions, files = _read(path)
-        self.by_stem: dict[str, list[str]] = defaultdict(list)
-        for key in files:
-            self.by_stem[Path(key).name].append(key)
+        self.captions, self.files = _read(path)
+        self.by_stem: dict[str, list[Path]] = defaultdict(list)
+        for file in self.files:
+            self.by_stem[file.stem].append(file)
 
     def __call__(self, sample: Sample) -> str | None:
         if sample.key in self.captions:
             return self.captions[sample.key] or None
-        stem = Path(sample.key).name
-        alike = self.by_stem.get(stem, [stem])
+        alike = self._meant(Path(sample.key))
         if len(alike) > 1:
             raise DataError(
-                f"{self.path} has captions of {shortlist(alike)}, and any of them may be meant for {sample.key!r}; "
-                'write "key" in place of "file_name".'
+                f"{self.path} has captions of {shortlist(map(str, alike))}, and any of them may be meant for "
+                f'{sample.key!r}; write "key" in place of "file_name".'
             )
-        return self.captions.get(alike[0]) or None
+        return (self.files[alike[0]] if alike else self.captions.get(Path(sample.key).name)) or None
+
+    def _meant(self, key: Path) -> list[Path]:
+        """The files that a key may be of: of paths as far as both are told, the ending where the key has one."""
+        stem, ending = (key.with_suffix(""), key.suffix) if key.suffix.lower() in IMAGE_SUFFIXES else (key, "")
+        found = [
+            file
+            for file in self.by_stem.get(stem.name, ())
+            if all(map(eq, reversed(file.parent.parts), reversed(stem.parent.parts)))
+            and (not ending or file.suffix in ("", ending))
+        ]
+        return [file for file in found if file.parent == stem.parent] or found
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(self.captions, sort_keys=True).encode()).hexdigest()[:16]
+        said = {**{str(file): text for file, text in self.files.items()}, **self.captions}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> tuple[Mapping[str, str], list[str]]:
-    """Captions by key, and which of the keys are paths of files."""
+def _read(path: Path) -> tuple[Mapping[str, str], Mapping[Path, str]]:
+    """Captions by key, and by paths of files."""
     try:
         # Spreadsheets begin with a byte order mark; a JSON string may hold what `splitlines` takes for an end.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
         if path.suffix == ".csv":
             # "a red box, not a sphere" has a comma of its own, quoted or not; a line without any has no caption.
-            return {row[0].strip(): ",".join([row[1], *row[2:]]).strip() for row in csv.reader(lines) if row}, []
+            return {row[0].strip(): ",".join([row[1], *row[2:]]).strip() for row in csv.reader(lines) if row}, {}
         rows = [json.loads(line) for line in lines if line.strip()]
         stated = {str(row["key"]): row["text"].strip() for row in rows if "key" in row}
         files = [row for row in rows if "key" not in row]
-        by_file = {without_image_folder(Path(row["file_name"])): row["text"].strip() for row in files}
-        return {**by_file, **stated}, list(by_file)
+        return stated, {without_image_folder(Path(row["file_name"])): row["text"].strip() for row in files}
     except OSError as error:
         raise DataError(
             f"There are no captions at {str(path)!r} ({error.strerror}); "

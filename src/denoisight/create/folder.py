@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-from ..annotations import Sample
+from ..annotations import Query, Sample
 from ..data.images import load, read_image, write_png
 from ..data.inputs import Input
-from ..data.paired import AND, columns_of, drop_cut_off_line, write_pairs, written
+from ..data.paired import AND, columns_of, drop_cut_off_line, facts_of, write_facts, write_pairs, written
 from ..data.readers.layout import METADATA, read_metadata
+from ..data.shards import LINES
 from ..errors import DataError, UsageError
 from ..predict.model import Model, as_query
 from ..render import Picture, contact_sheet, to_rgb
@@ -81,11 +84,15 @@ def edit_folder(
     ]
     sources = {order.key: str(order.image.path.resolve()) for order in orders}
     _refuse_others(folder, lambda row: row.get("source"), sources)
+    settings = _source("edited by", model, asdict(how))
+    if (folder / "dataset_info.json").is_file():
+        # The first photograph may be one that cannot be read.
+        write_facts(folder, facts_of(Sample(Query(torch.zeros(3, 1, 1))), False, settings))
     done, failed = written(folder), dict[str, str]()
     wanted = [orders[i] for i in _wanted([order.key for order in orders], done)]
     columns = {key: {"source": path} for key, path in sources.items()}
     samples = _edits(model, wanted, how, failed)
-    count = write_pairs(samples, folder, source=_source("edited by", model, asdict(how)), columns=columns)
+    count = write_pairs(samples, folder, source=settings, columns=columns)
     return Edited(count - len(done), failed)
 
 
@@ -98,7 +105,7 @@ def pairs_folder(maker: Maker, folder: Path | str, shard_size: int = 100) -> dic
     folder = Path(folder)
     slices = Slices.of(maker, shard_size)
     settings, lost = settings_of(maker, slices), folder / DROPPED
-    refuse_others(folder, settings)
+    refuse_others(folder, settings, LINES)
     drop_cut_off_line(lost)
     there = written(folder)
     lines = lost.read_text(encoding="utf-8").split("\n") if lost.is_file() else []
@@ -157,7 +164,9 @@ class _Order:
 
     @property
     def key(self) -> str:
-        return f"{self.noise_key}#{self.instruction.replace(' ', '-')}"
+        # With a hash where the words could be others: "a b" and "a-b".
+        other = hashlib.sha256(self.instruction.encode()).hexdigest()[:6] if "-" in self.instruction else ""
+        return "-".join(filter(None, (f"{self.noise_key}#{self.instruction.replace(' ', '-')}", other)))
 
     @property
     def noise_key(self) -> str:

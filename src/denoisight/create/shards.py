@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.info import read_json
+from ..data.info import read_info
 from ..data.paired import facts_of, refuse_unknown, write_facts
+from ..data.readers.layout import METADATA
 from ..data.shards import ShardLine, finished, hash_of, pair_members, write_shard
 from ..errors import UsageError
 from ..runtime import mend, versions
@@ -60,7 +61,7 @@ def write_shards(maker: Maker, folder: Path | str, slices: Slices, shards: Seque
     """
     folder = Path(folder)
     settings = settings_of(maker, slices)
-    refuse_others(folder, settings)
+    refuse_others(folder, settings, METADATA)
     described = False
     for shard in shards:
         line = finished(archive_path(folder, shard), hash_of(settings))
@@ -107,13 +108,16 @@ def _make_shard(maker: Maker, folder: Path, slices: Slices, shard: int, settings
     return write_shard(archive, kept(), line)
 
 
-def refuse_others(folder: Path, settings: dict[str, Any]) -> None:
-    """Raises `UsageError` where the folder holds what was made otherwise, naming what differs, or what is not ours."""
+def refuse_others(folder: Path, settings: dict[str, Any], other: str) -> None:
+    """Raises `UsageError` where the folder holds what was made otherwise, naming what differs, or what is not ours, or
+    the same pairs in another form, of which a file is called as `other` says."""
     refuse_unknown(folder)
+    if found := next(folder.glob(other), None):
+        raise UsageError(f"{found} is of pairs in another --format; go on with that one, or choose another folder.")
     path = folder / "dataset_info.json"
     if not path.is_file():
         return
-    there, asked = _flat(read_json(path).get("source", {})), _flat(settings)
+    there, asked = _flat(read_info(folder).source), _flat(settings)
     if differing := [name for name in asked | there if there.get(name) != asked.get(name)]:
         name = differing[0]
         raise UsageError(

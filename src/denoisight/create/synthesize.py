@@ -52,6 +52,8 @@ class Creation:
                 raise UsageError(f"{name} is {getattr(self, name)}, but must be at least 1.")
         if self.guidance < 0:
             raise UsageError(f"guidance is {self.guidance}; give 0 for none, or more.")
+        if self.size and min(self.size) < 1:
+            raise UsageError(f"Images of {self.size[1]}x{self.size[0]} were asked for; give sides of 1 pixel or more.")
         check_eta(self.eta, self.sampler)
 
 

@@ -14,6 +14,7 @@ from ..annotations import Sample
 from ..errors import DataError, UsageError, pick, shortlist
 from .archive import num_bytes
 from .readers import READERS, Reader
+from .readers.bsds import BsdsReader
 from .readers.coco import CocoReader
 from .readers.folder import FolderReader, read_pictures
 from .readers.layout import Item
@@ -70,7 +71,7 @@ def open_pictures(
         if folder is None or is_shards(folder) or _has_truths(folder) and (annotated or _has_faults(folder)):
             raise
         return read_pictures(folder, split)
-    return reader if annotated or not isinstance(reader, FolderReader) else reader.pictures
+    return reader if annotated or not isinstance(reader, FolderReader | CocoReader | BsdsReader) else reader.pictures
 
 
 def _has_truths(folder: Path) -> bool:
@@ -163,7 +164,7 @@ def outlines(reader: Reader) -> list[str]:
         case Part():
             whole = outlines(reader.whole)
             return [whole[i] for i in reader.indices]
-        case FolderReader() | CocoReader():
+        case FolderReader() | CocoReader() | BsdsReader():
             items = [entry if isinstance(entry, Item) else entry[0] for entry in reader.items]
             told = zip(reader.keys, items, strict=True)
             return [f"{key}\0{item.text}\0{num_bytes(item.image)}" for key, item in told]

@@ -99,7 +99,7 @@ def write_shard(
         write_archive(temporary, (member for pair in pairs for member in pair))
         told = line(temporary.stat().st_size, sha256_of(temporary))
     if not told.pairs:
-        archive.unlink()
+        archive.unlink(missing_ok=True)
         told = told.model_copy(update={"num_bytes": 0, "sha256": ""})
     write_text(line_path(archive), json.dumps(told.model_dump(mode="json"), indent=2) + "\n")
     return told

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 MARKS = ("<start>", "<end>", "<unknown>")
 START, END, UNKNOWN = range(len(MARKS))
+MOST_KEPT = 1024
+"""Encoded prompts that are kept; those of Stable Diffusion are a quarter of a megabyte each."""
 
 
 class Words:
@@ -52,7 +54,8 @@ def split_words(text: str) -> list[str]:
 
 
 class Prompts(nn.Module):
-    """Prompts -> [b n d]. In evaluation mode without gradients each distinct prompt is encoded once and kept."""
+    """Prompts -> [b n d]. In evaluation mode without gradients a distinct prompt is encoded once and kept, of many the
+    last `MOST_KEPT`."""
 
     clip: nn.Module
 
@@ -76,8 +79,12 @@ class Prompts(nn.Module):
         else:
             fresh = [prompt for prompt in distinct if prompt not in self._known]
             if fresh:
-                self._known.update(zip(fresh, self._encode(fresh), strict=True))
+                # Each a tensor of its own, or one that stays would hold on to all that were encoded with it.
+                encoded = [row.clone() for row in self._encode(fresh)]
+                self._known.update(zip(fresh, encoded, strict=True))
             rows = torch.stack([self._known[prompt] for prompt in distinct])
+            for prompt in [*self._known][: max(len(self._known) - MOST_KEPT, 0)]:
+                del self._known[prompt]
         return rows[[distinct.index(prompt) for prompt in prompts]]
 
     def _encode(self, prompts: Sequence[str]) -> Tensor:

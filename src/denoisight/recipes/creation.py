@@ -9,6 +9,7 @@ from typing import Any
 
 from ..annotations import Depth, Sample, base_of
 from ..data.readers import Reader
+from ..data.readers.coco import CocoReader
 from ..data.readers.folder import FolderReader
 from ..data.view import View
 from ..errors import DataError, DenoisightError, pick, shortlist
@@ -90,13 +91,16 @@ def judge_images(
     networks = _networks(features)
     statistics, notes = statistics_of(created, real, [_truth_of(task) for task in tasks])
     asked, unjudged = _askable(judge, created, real, tasks, options.route) if judge else ([], [])
+    of_train = {each.name for each in statistics_of(created, train)[0]} if train else set()
+    if train and (apart := [each.truth for each in statistics if each.name not in of_train]):
+        unjudged.append(f"Training images have no {shortlist(list(dict.fromkeys(apart)))}, or of other classes.")
     sets = {"created": created, "real": real, **({} if train is None else {"train": train})}
     # Only what was created has a source; every real image is its own.
     seen = {
         name: observe(
             reader,
             networks,
-            [each for each in statistics if each.truth in reader.truths],
+            [each for each in statistics if name != "train" or each.name in of_train],
             batch=options.batch,
             progress=progress_bar(name, quiet),
             **({} if name == "created" else {"source": lambda sample: sample.key}),
@@ -150,7 +154,7 @@ def _truth_of(task: str) -> str:
 def _made_by(judge: Model, created: Reader) -> bool:
     while isinstance(created, View):
         created = created.whole
-    labeller = created.info.labeller if isinstance(created, FolderReader) else ""
+    labeller = created.info.labeller if isinstance(created, FolderReader | CocoReader) else ""
     return bool(labeller) and judge.weights_hash.startswith(labeller)
 
 

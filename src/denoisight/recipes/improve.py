@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from ..annotations import Batch
 from ..create.annotate import Annotating
 from ..create.filters import Filters
@@ -24,15 +22,17 @@ from ..data.readers import Reader
 from ..errors import DataError, UsageError, shortlist
 from ..predict.load import load
 from ..predict.model import Model, task_of
-from ..runtime import versions, whole_folder, world, write_json
+from ..runtime import use_threads, versions, whole_folder, world, write_json
 from ..tasks import make_tasks
 from ..train.objectives import ReadoutObjective
 from ..train.watch import Signature, cosines, forgetting, going_astray, pulling_apart, signatures, validations
 from .base import Recipe, override
 from .improve_looks import FEW, MOST, Looks
 from .improve_stages import Stages
+from .objective import check_route
 from .pages.improve import PAGE, PLAN, REPORT, write_improve_page
-from .self_teaching import check_self_teaching
+from .record import remove_run
+from .self_teaching import check_doubts, check_self_teaching
 from .start import starting_parts
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 WARM_SHARE, CREATE_SHARE, ADAPT_SHARE, JUDGE_SHARE = 0.35, 0.6, 0.3, 0.1
 """Of what is left of the time: for the warm-up, for creating, before both for the network's own adaptation, and after
 all for a judge's last look."""
-OTHERS = "{} holds other things than an improvement; choose another folder."
 AFTER = "judged-after"
 """The stage in which a judge looks at what was learnt from the last pictures."""
 
@@ -134,8 +133,7 @@ def improve(plan: Plan, out: Path | str, *, overwrite: bool = False, quiet: bool
     overwritten.
     """
     out = Path(out)
-    if plan.warm_up.threads:
-        torch.set_num_threads(plan.warm_up.threads)  # which settings of created pictures hold, too
+    use_threads(plan.warm_up.threads)  # which settings of created pictures hold, too
     resolution = _check(plan)
     _claim(out, plan, overwrite)
     stages, device = Stages(out, plan.max_time, quiet), plan.warm_up.device
@@ -167,7 +165,10 @@ def _check(plan: Plan) -> int:
             f"{ranks} processes were started, but improve is for one; let them share its stages one by one, as "
             "docs/scale-out.md tells."
         )
-    check_self_teaching(override(plan.improving, {"self_teaching": {"pictures": "created"}}))
+    learning = override(plan.improving, {"self_teaching": {"pictures": "created"}})
+    for recipe in filter(None, (plan.adapt, plan.warm_up, learning)):
+        check_route(recipe)
+    check_self_teaching(learning)
     source = plan.source()
     if plan.adapt:
         starting_parts(plan.adapt, source)
@@ -181,21 +182,15 @@ def _check(plan: Plan) -> int:
             f"The judge {plan.judge} knows {shortlist(sorted(able)) or 'no task'}, but {', '.join(maker.tasks)} "
             "are learnt; take another, or leave --judge out."
         )
-    if plan.improving.self_teaching.confidence and (sure := maker.undoubted):
-        what = f"Nothing tells how sure answers about {' and '.join(sure)} are, which --min-confidence asks for"
-        if len(sure) == len(maker.tasks):
-            raise UsageError(
-                f"{what}; leave it out, or learn what can be doubted (normals, semantic) by --route readout."
-            )
-        log.warning("%s: they are taken as they are.", what)
+    if plan.improving.self_teaching.confidence:
+        check_doubts(maker.undoubted, len(maker.tasks), "--min-confidence")
     return parts.config.resolution
 
 
 def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
     path = out / PLAN
     if overwrite and out.is_dir():
-        _refuse_loss(out, plan)
-        shutil.rmtree(out)
+        remove_run(out, PLAN, (plan.warm_up.model, folder_of(plan.warm_up.data), plan.judge, plan.captions))
     if path.is_file():
         if json.loads(path.read_text(encoding="utf-8")) != plan.told():
             raise UsageError(
@@ -203,17 +198,8 @@ def _claim(out: Path, plan: Plan, overwrite: bool) -> None:
             )
         return
     if out.is_dir() and any(out.iterdir()):
-        raise UsageError(OTHERS.format(out))
+        raise UsageError(f"{out} holds other things than an improvement; choose another folder.")
     write_json(path, plan.told())
-
-
-def _refuse_loss(out: Path, plan: Plan) -> None:
-    """Raises `UsageError` where `out` is no improvement's folder, or holds what the plan begins with."""
-    if any(out.iterdir()) and not (out / PLAN).is_file():
-        raise UsageError(OTHERS.format(out))
-    for needed in (plan.warm_up.model, folder_of(plan.warm_up.data), plan.judge, plan.captions):
-        if needed and Path(needed).exists() and Path(needed).resolve().is_relative_to(out.resolve()):
-            raise UsageError(f"{needed}, which is needed, lies in {out} and would be removed; choose another folder.")
 
 
 def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> Improved:
@@ -227,8 +213,9 @@ def _finish(plan: Plan, out: Path, trained: Sequence[Path], stages: Stages) -> I
     seen += [(chosen.name, sign) for sign in pulling_apart(_angles(plan, chosen))]
     if judged := [line for line in stages.done if "kid" in line]:
         seen += [(judged[-1]["stage"], sign) for sign in going_astray(judged, refused)]
-        after = stages.lines.get(AFTER, {}).get("agreement", {})
-        seen += [(trained[-1].name, sign) for sign in forgetting(judged[-1]["agreement"], after, refused)]
+    # Of the last pictures, before and after they were learnt from.
+    before, after = (stages.lines.get(name, {}).get("agreement", {}) for name in (f"judged-{plan.rounds}", AFTER))
+    seen += [(trained[-1].name, sign) for sign in forgetting(before, after, refused)]
     for stage, sign in seen:
         log.warning("%s: %s", stage, sign)
     scores = {name: _best(rows) for name, rows in best.items()}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..errors import DenoisightError, RecipeError, UsageError
 from ..models.backbone import Backbone
 from ..models.folder import Parts
 from ..predict.model import Model, task_of
-from ..runtime import pick_device, warn_of_emulation, world
+from ..runtime import pick_device, use_threads, warn_of_emulation, world
 from ..tasks import TASKS, Task, make_tasks
 from ..tasks.instruct import INSTRUCT
 from ..train.batches import Stream, batches
@@ -70,8 +71,7 @@ def train(
     `overwrite`, `RecipeError` for values that do not go together, `DataError` for data that do not fit.
     """
     out = Path(out)
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
+    use_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     reader, held_out = _readers(recipe)
     accelerator = _accelerator(recipe, out)
@@ -90,7 +90,7 @@ def train(
     plain, objective = objective, self_taught(recipe, objective, parts, tasks, average)
     # Only now, so that a recipe that is refused leaves no folder behind.
     if accelerator.is_main_process:
-        claim(out, resume, overwrite)
+        claim(out, recipe, resume, overwrite)
         describe(recipe, out, reader, held_out, accelerator.device)
     accelerator.wait_for_everyone()
     run = _run(recipe, out, accelerator, quiet)
@@ -183,8 +183,8 @@ def _creation_loss(creating: DenoiseObjective, images: Reader, resolution: int, 
 
 
 def _keep(recipe: Recipe, model: Model, folder: Path, scores: dict[str, float], step: int) -> None:
-    """Save the state that validated best, telling how it came about."""
-    rounded = {name: round(value, 5) for name, value in scores.items() if name != "badness"}
+    """Save the state that validated best, telling how it came about; of scores those that some image has."""
+    rounded = {name: round(value, 5) for name, value in scores.items() if name != "badness" and not isnan(value)}
     made: dict[str, str | int | float] = {"step": step, "seed": recipe.seed, "data": data_name(recipe.data), **rounded}
     if recipe.rank:
         made["lora"] = recipe.rank

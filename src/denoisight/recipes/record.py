@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
+from ..data.open import folder_of
 from ..data.readers import Reader
 from ..errors import UsageError
 from ..runtime import versions, write_json, write_text
@@ -16,20 +18,34 @@ from .base import Recipe
 
 log = logging.getLogger(__name__)
 
+RECIPE = "config.yaml"
 
-def claim(out: Path, resume: str | None, overwrite: bool) -> None:
+
+def claim(out: Path, recipe: Recipe, resume: str | None, overwrite: bool) -> None:
     """Make the run's folder, or refuse one that holds another run."""
     used = out.exists() and any(out.iterdir())
     if used and not resume and not overwrite:
         raise UsageError(f"{out} is not empty; add --resume to go on with it or --overwrite to replace it.")
     if used and overwrite and not resume:
-        shutil.rmtree(out)
+        pictures = recipe.self_teaching.pictures
+        remove_run(out, RECIPE, [recipe.model, folder_of(recipe.data), pictures and folder_of(pictures)])
     write_text(out / ".gitignore", "*\n")
+
+
+def remove_run(out: Path, mark: str, needed: Iterable[Path | str | None]) -> None:
+    """Raises `UsageError` where `out` holds something, but no file `mark` that a run of ours begins with, or holds what
+    is `needed` for what shall replace it."""
+    if not (out / mark).is_file() and any(path.name != ".gitignore" for path in out.iterdir()):
+        raise UsageError(f"{out} holds other things than a run of this kind; choose another folder.")
+    for path in needed:
+        if path and Path(path).exists() and Path(path).resolve().is_relative_to(out.resolve()):
+            raise UsageError(f"{path}, which is needed, lies in {out} and would be removed; choose another folder.")
+    shutil.rmtree(out)
 
 
 def describe(recipe: Recipe, out: Path, reader: Reader, held_out: Reader, device: torch.device) -> None:
     """Write down what is run, and say it in the first line."""
-    write_text(out / "config.yaml", recipe.to_yaml())
+    write_text(out / RECIPE, recipe.to_yaml())
     write_json(
         out / "env.json",
         {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ..data.open import folder_of, open_data, open_pictures, subset
@@ -18,6 +20,8 @@ from ..train.ema import Averaged, EMAModel, averaged, decay_of
 from ..train.objectives import ReadoutObjective
 from ..train.self_improve import DenoiseTeacher, ReadoutTeacher, SelfTaught, SelfTeaching, Teacher
 from .base import Recipe
+
+log = logging.getLogger(__name__)
 
 
 def beside(recipe: Recipe, reader: Reader) -> Reader:
@@ -93,9 +97,29 @@ def self_taught(
     own = recipe.self_teaching
     if not own.pictures or own.labels == "own":
         return objective
+    if own.confidence:
+        check_doubts(_undoubted(recipe, tasks), len(tasks), "--self-teaching.confidence")
     ramp = own.ramp / recipe.images_per_step
     how = SelfTeaching(own.weight, ramp, own.confidence, own.dropout, own.colour, own.hidden, own.mirror)
     return SelfTaught(objective, _teacher(objective, parts, tasks, average, how), how)
+
+
+def check_doubts(sure: Sequence[str], num_tasks: int, flag: str) -> None:
+    """Says of which tasks nothing tells how sure answers are, which `flag` asks for; raises `RecipeError` where that is
+    all."""
+    what = f"Nothing tells how sure answers about {' and '.join(sure)} are, which {flag} asks for"
+    if len(sure) == num_tasks:
+        raise RecipeError(f"{what}; leave it out, or learn what can be doubted (normals, semantic) by --route readout.")
+    if sure:
+        log.warning("%s: they are taken as they are.", what)
+
+
+def _undoubted(recipe: Recipe, tasks: Sequence[Task]) -> list[str]:
+    if recipe.route == "denoise":
+        return [task.name for task in tasks]
+    blank = torch.zeros(1, 3, 2, 2)
+    answers = {task.name: task.head.read(torch.zeros(1, task.head.channels, 2, 2), blank) for task in tasks}
+    return [name for name, answer in answers.items() if answer.uncertainty is None]
 
 
 def _teacher(

@@ -27,7 +27,9 @@ def mean_of_two(outputs: Tensor, others: Tensor) -> Tensor:
 class Head:
     """How one pass over features becomes an annotation: so many output channels, their loss, their meaning.
 
-    `loss(outputs [b c h w], truth, image)` is a scalar over valid pixels; `read(outputs, image)` decodes. `sideways`
+    `loss(outputs [b c h w], truth, image)` is a scalar over valid pixels, `taught` the same of what another set of
+    weights reads in place of a truth (`loss` where None): it is least where both say the same. `read(outputs, image)`
+    decodes. `sideways`
     names the channels that point to the right where they are positive, `swapped` for each channel the one that says in
     a mirror image what it says (all their own where empty). `merge` is of two outputs for one picture.
     """
@@ -38,6 +40,7 @@ class Head:
     sideways: tuple[int, ...] = ()
     swapped: tuple[int, ...] = ()
     merge: Callable[[Tensor, Tensor], Tensor] = mean_of_two
+    taught: Callable[[Tensor, Any, Tensor], Tensor] | None = None
 
     def mirrored(self, outputs: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
         """What outputs for a picture are for its mirror image."""

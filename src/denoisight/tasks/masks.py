@@ -41,9 +41,16 @@ def _marking(name: str, truth: str, prompt: str, balanced: bool = False, codec: 
             error = 2 * (inside * (1 - share) * F.softplus(-logits) + (1 - inside) * share * F.softplus(logits))
         return masked_mean(error, truth.valid)
 
+    def taught(outputs: Tensor, answer: Mask, image: Tensor) -> Tensor:
+        """A probability that was learnt with balanced classes is balanced: weighed by parts once more, it would grow
+        whenever it is passed on. So each pixel weighs as a whole."""
+        inside, share = answer.probability, masked_mean(answer.probability, answer.valid)
+        error = F.binary_cross_entropy_with_logits(outputs.squeeze(-3), inside, reduction="none")
+        return masked_mean(2 * (inside * (1 - share) + (1 - inside) * share) * error, answer.valid)
+
     def read(outputs: Tensor, image: Tensor) -> Reading:
         probability = outputs.float().squeeze(-3).sigmoid()
         unsure = 1 - (2 * probability - 1).abs()
         return Reading(Mask(probability, unsure >= 0), unsure)
 
-    return Task(name, truth, Mask, codec, prompt, Head(1, loss, read))
+    return Task(name, truth, Mask, codec, prompt, Head(1, loss, read, taught=taught if balanced else None))

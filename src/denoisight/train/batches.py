@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -23,6 +23,7 @@ ENDLESS = 1_000_000
 
 class Stream(Dataset):
     """Item (step, slot) of an endless walk over a reader: every epoch a new permutation, every visit new augmentation.
+    An item of few that a batch holds several times has other names then, so that all else that is drawn differs, too.
 
     Two readers that are joined are walked over each by itself, so that every batch holds both: of the first at least
     its share. Items of small data sets are kept decoded, up to `cache_gb`, and at their last size where nothing is cut.
@@ -52,28 +53,33 @@ class Stream(Dataset):
 
     def __getitem__(self, place: tuple[int, int]) -> Sample:
         step, slot = place
-        sample = self._read(self._index(step, slot))
+        index, again = self._index(step, slot)
+        sample = self._read(index)
+        if again:
+            sample = replace(sample, query=replace(sample.query, key=f"{sample.key} again {again}"))
         draw = generator(self.seed, sample.key, step)
         return fit(self.augment(sample, draw), self.size)
 
-    def _index(self, step: int, slot: int) -> int:
-        """The first slots of a batch are of the first of two readers, so that every rank's slice holds both."""
+    def _index(self, step: int, slot: int) -> tuple[int, int]:
+        """An item, and how often the batch has seen all others since. The first slots of a batch are of the first of
+        two readers, so that every rank's slice holds both."""
         whole = len(self.reader)
         if not isinstance(self.reader, Joined) or self.reader.ends[0] == whole:
-            return self._turn(step * self.batch + slot, whole, "")
+            return self._turn(step * self.batch, slot, whole, "")
         first = self.reader.ends[0]
         share = max(first / whole, self.reader.share)
         before, after = (int(turn * self.batch * share) for turn in (step, step + 1))
         if slot < after - before:
-            return self._turn(before + slot, first, "")
-        position = step * self.batch - before + slot - (after - before)
-        return first + self._turn(position, whole - first, "beside")
+            return self._turn(before, slot, first, "")
+        index, again = self._turn(step * self.batch - before, slot - (after - before), whole - first, "beside")
+        return first + index, again
 
-    def _turn(self, position: int, count: int, which: str) -> int:
-        """Of `count` items the one whose turn it is."""
+    def _turn(self, begin: int, place: int, count: int, which: str) -> tuple[int, int]:
+        """Of `count` items the one whose turn it is, so many places after the step's first."""
+        position = begin + place
         if count >= ENDLESS:
-            return position % count
-        return _order(self.seed, position // count, count, which)[position % count]
+            return position % count, 0
+        return _order(self.seed, position // count, count, which)[position % count], place // count
 
     def _read(self, index: int) -> Sample:
         if index in self.kept:

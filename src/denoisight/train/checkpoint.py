@@ -60,18 +60,22 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: Optimizer, avera
 
 def latest(runs: Path) -> Path | None:
     """The checkpoint with the most steps, or None."""
-    return max(runs.glob("step-*"), default=None)
+    return max(runs.glob("step-*"), default=None, key=_step)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def drop_later(checkpoint: Path) -> None:
     """Delete the checkpoints beside this one that have more steps."""
     for other in checkpoint.parent.glob("step-*"):
-        if other.name > checkpoint.name:
+        if _step(other) > _step(checkpoint):
             # Another process of the run may do the same.
             shutil.rmtree(other, ignore_errors=True)
 
 
 def prune(runs: Path, keep: int = 2) -> None:
     """Delete all but the last `keep` checkpoints."""
-    for old in sorted(runs.glob("step-*"))[:-keep]:
+    for old in sorted(runs.glob("step-*"), key=_step)[:-keep]:
         shutil.rmtree(old)

@@ -262,4 +262,5 @@ class ReadoutObjective(nn.Module):
             seeds = [(seed, f"pixels {task.name} {key}", step) for key in batch.keys]
             if unsure is not None:
                 truth = truth.without(~sampled(unsure, truth.valid, self.pixels, seeds))  # type: ignore[attr-defined]
-        return task.head.loss(outputs, truth, batch.images)
+        loss = task.head.taught if task.head.taught and batch.unlabelled else task.head.loss
+        return loss(outputs, truth, batch.images)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -77,7 +78,8 @@ class Run:
     def resume(self, module: nn.Module, optimizer: Optimizer, average: EMAModel, source: Path | None = None) -> None:
         """Go on from a checkpoint (the last one by default); without one the run starts at its beginning.
 
-        Where it is one of this run's, those after it go: what they hold will be made anew.
+        Where it is one of this run's, those after it go: what they hold will be made anew. Where validations go with
+        them, what was kept may be of these, so that what is there now is the first state to beat.
         """
         mend(self.folder)
         source = source or latest(self.checkpoints)
@@ -85,7 +87,8 @@ class Run:
             self.state = load_checkpoint(source, module, optimizer, average)
             if source.resolve().parent == self.checkpoints.resolve():
                 drop_later(source.resolve())
-        self._forget_after(self.state["step"] if source else -1)
+        if self._forget_after(self.state["step"] if source else -1):
+            self.state["best"] = None
 
     def progress(self, step: int) -> float:
         """The share of the run that is done, by steps or by time, whichever is further."""
@@ -151,9 +154,9 @@ class Run:
         # Closed whatever happens: its reading processes heed no signal, so one left behind would keep a process that
         # wants to end waiting for ever.
         with signals() as caught, bar, closing(stream):
-            if start == 0 and main:
+            if self.state["best"] is None and main:
                 # What it started from is the first state to beat.
-                self._validate(0, module, average, validate, keep)
+                self._validate(start, module, average, validate, keep)
             try:
                 for record in records:
                     stop = self._agree(accelerator, caught)
@@ -248,13 +251,15 @@ class Run:
         append_line(self.folder / "metrics.jsonl", numbers)
         self.on_log(numbers)
 
-    def _forget_after(self, step: int) -> None:
-        """Lines of steps that will be made again, and a last line that was cut off, go."""
+    def _forget_after(self, step: int) -> bool:
+        """Lines of steps that will be made again, and a last line that was cut off, go; whether validations do."""
         path = self.folder / "metrics.jsonl"
         if not path.exists():
-            return
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            return False
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _step_of(line) <= step]
         write_text(path, "".join(line + "\n" for line in kept))
+        return any('"val/badness"' in line for line in lines if step < _step_of(line) < inf)
 
 
 @contextmanager

@@ -85,8 +85,8 @@ class SelfTaught(nn.Module):
     """An objective whose pictures without truths get them from a teacher, anew whenever they come.
 
     L = (n_r L_real + w n_c L_created) / (n_r + w n_c): means over each kind's own valid pixels, weighed by numbers of
-    pictures, so that a created picture of which little is known lends its weight to no other; w L_created where there
-    are no real ones in the batch. What both kinds are made from is computed in one pass.
+    pictures, so that created pictures of which little is known lend their weight to no real one; w L_created where
+    there are no real ones in the batch. What both kinds are made from is computed in one pass.
     """
 
     def __init__(self, objective: nn.Module, teacher: Teacher, how: SelfTeaching = SelfTeaching()) -> None:

@@ -25,6 +25,9 @@ CHOOSE_BY = {
 }
 """The score that decides between two states of a model, and its sign as a loss."""
 
+WORST = 1e6
+"""Stands for a loss that no image tells: finite, so that the other tasks still decide between two states."""
+
 SCALE = {"normals": 90.0}
 """Brings the deciding scores to about one range, so that several tasks can be added; 1 where nothing is said."""
 
@@ -51,6 +54,6 @@ def validate(
         value = tally.scores(protocol.pooling)[metric]
         scores[f"{task}/{metric}"] = value
         if math.isnan(value):
-            value = math.inf if sign > 0 else 0.0
+            value = WORST if sign > 0 else 0.0
         badness += sign * value / SCALE.get(task, 1.0)
     return {**scores, "badness": badness}

@@ -68,11 +68,18 @@ def test_file_names_of_one_stem_are_told_apart_by_their_folders(tmp_path):
     path = named_by_file(tmp_path / "c.jsonl", {"cats/001.jpg": "a cat", "rgb/dogs/001.jpg": "a dog", "2.jpg": "a cow"})
     asked = ("cats/001", "dogs/001", "2", "train/2")
     assert [ask(path, sample(key=key)).text for key in asked] == ["a cat", "a dog", "a cow", "a cow"]
-    for key in ("001", "train/cats/001"):
-        with pytest.raises(DataError, match=f"of cats/001, dogs/001, and any .* meant for '{key}'"):
-            ask(path, sample(key=key))
+    assert ask(path, sample(key="train/cats/001")).text == "a cat"
+    with pytest.raises(DataError, match=r"of cats/001\.jpg, dogs/001\.jpg, and any .* meant for '001'"):
+        ask(path, sample(key="001"))
     path = named_by_file(tmp_path / "c.jsonl", {"photos/cats/001.jpg": "a cat"})
     assert ask(path, sample(key="cats/001")).text == "a cat"
+
+
+def test_a_path_says_nothing_of_pictures_elsewhere_and_an_ending_nothing_of_others(tmp_path):
+    texts = {"train/1.png": "a box", "a.png": "a cone", "a.jpg": "a dome", "b.d.png": "x"}
+    path = named_by_file(tmp_path / "c.jsonl", texts)
+    asked = ("train/1", "val/1", "a.png", "a.jpg", "b.d")
+    assert [ask(path, sample(key=key)).text for key in asked] == ["a box", None, "a cone", "a dome", "x"]
 
 
 @pytest.mark.parametrize("name", ["c.csv", "c.jsonl"])

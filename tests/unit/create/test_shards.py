@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tarfile
@@ -551,3 +552,15 @@ def test_webdataset_reads_the_archives(whole):
     webdataset = pytest.importorskip("webdataset")
     rows = list(webdataset.WebDataset(str(whole / "created-000000.tar"), shardshuffle=False).decode("pil"))
     assert [row["json"]["key"] for row in rows] == ["a#1", "a#2", "b#1", "b#2"]
+
+
+def test_pairs_of_one_form_are_not_gone_on_with_in_another(whole, maker, tmp_path):
+    """Readers would see the shards alone."""
+    shards, folder = tmp_path / "shards", tmp_path / "folder"
+    shutil.copytree(whole, shards)
+    pairs_folder(maker, folder, PER_SHARD)
+    for write, there in ((pairs_folder, shards), (make_locally, folder)):
+        before = content(there)
+        with pytest.raises(UsageError, match="another --format"):
+            write(maker, there, PER_SHARD)
+        assert content(there) == before

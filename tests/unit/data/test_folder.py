@@ -12,7 +12,7 @@ from denoisight.annotations import IGNORE
 from denoisight.data.check import validate
 from denoisight.data.images import write_png
 from denoisight.data.inputs import find_images
-from denoisight.data.open import open_data, open_pictures
+from denoisight.data.open import open_data, open_pictures, outlines
 from denoisight.data.readers.folder import read_folder
 from denoisight.data.stats import statistics
 from denoisight.errors import DataError, UsageError
@@ -289,3 +289,32 @@ def test_statistics_count_everything(tmp_path: Path) -> None:
     assert semantic["valid_share"] == 0.75
     assert semantic["class_shares"] == {"class 0": 4 / 36, "class 1": 32 / 36}
     assert found["truths"]["mask"]["inside_share"] == 0.5
+
+
+def test_folders_that_are_linked_to_are_looked_into_once(tmp_path: Path) -> None:
+    photo(tmp_path / "rgb" / "x.jpg")
+    photo(tmp_path / "elsewhere" / "y.jpg")
+    (tmp_path / "rgb" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "rgb")
+    assert open_pictures(tmp_path).keys == ("more/y", "x")
+
+
+def test_numbered_names_are_held_out_by_their_numbers(tmp_path: Path) -> None:
+    for i in range(20):
+        photo(tmp_path / "rgb" / f"car #{i}.jpg")
+    assert len(open_pictures(tmp_path, "val")) < 10 < len(open_pictures(tmp_path, "train")) < 20
+
+
+def test_photographs_without_segments_are_pictures_and_no_samples(tmp_path: Path) -> None:
+    for name in "abc":
+        photo(tmp_path / f"{name}.jpg")
+        np.savez(tmp_path / f"{name}.npz", seg=np.ones((1, 4, 6), np.uint8))
+    (tmp_path / "c.npz").unlink()
+    (tmp_path / "b.npz").write_bytes(b"cut short")
+    assert open_data(tmp_path, "all").keys == ("a", "b")
+    assert any("lack segments: c" in note for note in open_data(tmp_path, "all").notes)
+    pictures = open_pictures(tmp_path, annotated=False)
+    assert pictures.keys == ("a", "b", "c") and [pictures[i].truths for i in range(3)] == [{}] * 3
+    before = outlines(pictures)
+    Image.new("RGB", (6, 4), "blue").save(tmp_path / "a.jpg", quality=1)
+    assert outlines(open_pictures(tmp_path, annotated=False)) != before

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from denoisight.errors import UsageError
+from denoisight.models import text
 from denoisight.models.text import END, START, UNKNOWN, TextEncoder, Words
 
 PROMPTS = ["depth", "surface normals", "depth", ""]
@@ -150,3 +151,14 @@ def test_unknown_words_are_alike_and_known_ones_are_not(encoder):
         assert torch.equal(encoder(["blorp"]), encoder(["snark"]))
         assert not torch.equal(encoder(["blorp"]), encoder(["depth"]))
         assert torch.equal(encoder(["Depth, left"]), encoder(["depth left"]))
+
+
+def test_of_many_prompts_the_last_are_kept_each_by_itself(encoder, encoded, monkeypatch):
+    monkeypatch.setattr(text, "MOST_KEPT", 3)
+    words = ["red", "box", "sphere", "cone", "wall"]
+    with torch.no_grad():
+        together = encoder(words)
+        alone = [encoder([word]) for word in words]
+    torch.testing.assert_close(torch.cat(alone), together)
+    assert [*encoder._known] == words[-3:]
+    assert all(row.untyped_storage().nbytes() == row.nbytes for row in encoder._known.values())

@@ -27,7 +27,7 @@ from denoisight.errors import DataError, DenoisightError, RecipeError, UsageErro
 from denoisight.predict.load import load
 from denoisight.recipes import improve_stages
 from denoisight.recipes.base import Recipe, override
-from denoisight.recipes.improve import Plan, _refused, improve
+from denoisight.recipes.improve import Plan, _finish, _refused, improve
 from denoisight.recipes.improve_stages import Stages, counted
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
@@ -339,6 +339,43 @@ def test_a_folder_that_holds_something_else_is_left_alone(creator: Path, tmp_pat
         with pytest.raises(UsageError, match="holds other things"):
             improve(plan(creator), tmp_path, overwrite=overwrite, quiet=True)
     assert (tmp_path / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"sample_pixels": 0.5}, "sample_pixels"),
+        ({"weights": {"normals": 2.0}}, "weights"),
+        ({"optim": {"backbone_lr": 0.5}}, "backbone_lr"),
+    ],
+)
+def test_what_the_route_refuses_is_told_before_anything_is_begun(
+    creator: Path, tmp_path: Path, own: dict[str, object], says: str
+) -> None:
+    denoising = {**TINY, "model": str(creator), **own}
+    warm, improving = (override(make(TASKS, "scenes:4", "denoise"), denoising) for make in (warm_up, self_improve))
+    with pytest.raises(RecipeError, match=says):
+        improve(replace(plan(creator), warm_up=warm, improving=improving), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_seen_in_other_pictures_is_not_forgotten(creator: Path, improved: Path, tmp_path: Path) -> None:
+    """Where the last ones could not be judged, nothing is said of them."""
+    shutil.copytree(improved, tmp_path / "run")
+    seen = {"judged-1": [10.0, 9.5, 10.5], "judged-2": None, "judged-after": [14.0, 13.5, 14.5]}
+    for rounds, told in ((1, True), (2, False)):
+        stages = Stages(tmp_path / "run", None)
+        for name, bounds in seen.items():
+            judged = {} if bounds is None else {"agreement": {"normals": bounds}}
+            judged |= {"kid": [0.0, 0.0, 0.0]} if name == "judged-1" else {}
+            stages.lines[name] = {"stage": name, "seconds": 1.0, "peak_mb": 1, **judged}
+        done = _finish(
+            replace(plan(creator), rounds=rounds),
+            tmp_path / "run",
+            [tmp_path / "run" / "warm-up", tmp_path / "run" / "improved-1"],
+            stages,
+        )
+        assert any("from 10 to 14" in sign.seen for sign in done.signatures) == told
 
 
 def test_what_it_begins_with_is_not_overwritten(creator: Path, improved: Path) -> None:

@@ -6,11 +6,12 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from denoisight.annotations import Depth
-from denoisight.data.images import write_image
+from denoisight.data.images import write_image, write_png
 from denoisight.data.open import open_data, subset
 from denoisight.data.render import render_scenes
 from denoisight.data.scenes import CLASSES, PARTS
@@ -170,3 +171,45 @@ def test_creation_is_judged_where_the_network_is(first: Path) -> None:
     backbone = load(first, "cpu").parts.backbone
     creating = _creating(backbone.to("meta"), torch.ones(backbone.schedule.num_timesteps))
     assert {tensor.device.type for tensor in (*creating.buffers(), *creating.parameters())} == {"meta"}
+
+
+def test_a_task_without_a_score_lets_the_others_decide(tmp_path: Path) -> None:
+    """Of no held-out picture depth is known: the folder opens, and what is best by the rest is kept."""
+    render_scenes(tmp_path / "data", "train", 4, (32, 32), 0)
+    render_scenes(tmp_path / "data", "val", 3, (32, 32), 0)
+    for path in (tmp_path / "data" / "val").rglob("depth/*"):
+        path.unlink() if path.suffix != ".png" else write_png(path, np.zeros((32, 32), np.uint16))
+    own = {"data": str(tmp_path / "data"), "model": "new", "steps": 6, "optim": {"lr": 3e-3, "warmup": 0, "ema": 0.5}}
+    done = train(quick("depth", "normals", **own), tmp_path / "run", quiet=True)
+    model = load(tmp_path / "run", "cpu")
+    assert set(model.tasks) == {"depth", "normals"} and done.best["step"] == 6
+    assert "depth/abs_rel" not in json.loads((tmp_path / "run" / "model" / "model.json").read_text())["provenance"]
+
+
+def test_nothing_that_is_needed_or_none_of_ours_is_overwritten(first: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    render_scenes(data, "train", 3, (32, 32), 0)
+    inside = tmp_path / "run" / "photographs"
+    render_scenes(inside, "train", 3, (32, 32), 0)
+    shutil.copytree(first, tmp_path / "begun")
+    before = sorted(path for path in tmp_path.rglob("*"))
+    for own, out, says in (
+        ({"data": str(data)}, data, "holds other things"),
+        ({}, tmp_path / "run", "holds other things"),
+        ({"model": str(tmp_path / "begun")}, tmp_path / "begun", "would be removed"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            train(quick("depth", **{"network": {}, **own}), out, overwrite=True, quiet=True)
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_confidence_that_no_answer_has_is_refused_and_of_some_is_told(
+    first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = {"self_teaching": {"pictures": "scenes:4", "confidence": 0.9}, "model": "embedded-create", "network": {}}
+    warm = {**QUICK, **asked, "route": "readout", "backbone": "frozen"}
+    with pytest.raises(RecipeError, match=r"Nothing tells how sure answers about depth are, which --self-teaching"):
+        train(override(adapt(("depth",), "scenes:4"), warm), tmp_path / "one", quiet=True)
+    assert not (tmp_path / "one").exists()
+    train(override(adapt(("depth", "semantic"), "scenes:4"), warm), tmp_path / "two", quiet=True)
+    assert "Nothing tells how sure answers about depth are" in caplog.text

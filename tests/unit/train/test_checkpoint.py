@@ -10,7 +10,7 @@ from torch import nn
 
 from denoisight.errors import DataError
 from denoisight.runtime import append_line
-from denoisight.train.checkpoint import latest, load_checkpoint, save_checkpoint
+from denoisight.train.checkpoint import drop_later, latest, load_checkpoint, prune, save_checkpoint
 from denoisight.train.ema import averaged
 
 FullDisk = Callable[[int], AbstractContextManager[None]]
@@ -62,3 +62,15 @@ def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path, full_disk: FullDisk
     with full_disk(20), pytest.raises(DataError, match=r"Cannot write .*metrics\.jsonl"):
         append_line(path, {"step": 2, "loss": 0.123456})
     assert path.read_text() == '{"step": 1}\n'
+
+
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    """Names grow a digit at a million."""
+    steps = (999750, 999999, 1000000, 1000250)
+    for step in steps:
+        (tmp_path / f"step-{step:06d}").mkdir()
+    assert latest(tmp_path) == tmp_path / "step-1000250"
+    drop_later(tmp_path / "step-1000000")
+    assert latest(tmp_path) == tmp_path / "step-1000000"
+    prune(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-1000000", "step-999999"]

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from small_objective import Line
 from torch import nn
 
-from denoisight.annotations import Batch
+from denoisight.annotations import Batch, Sample
 from denoisight.data.augment import Augment
 from denoisight.data.open import open_data
 from denoisight.data.unlabelled import Joined, Unlabelled
@@ -186,3 +186,16 @@ def test_visits_differ_by_augmentation_only() -> None:
     second = {s.key: s for s in (source[(1, slot)] for slot in range(6))}
     assert first.keys() == second.keys()
     assert any(not torch.equal(first[k].image, second[k].image) for k in first)
+
+
+def test_a_batch_larger_than_the_data_holds_views_that_differ() -> None:
+    stream = Stream(open_data("scenes:2", size=(16, 16)), ["depth"], (16, 16), Augment(), 8, seed=0)
+    for step in range(3):
+        samples = [stream[step, slot] for slot in range(8)]
+        assert len({sample.key for sample in samples}) == 8 and len({base for base in map(_scene, samples)}) == 2
+        assert len({sample.image.numpy().tobytes() for sample in samples}) == 8
+    assert {stream[0, slot].key for slot in range(2)} == set(open_data("scenes:2", size=(16, 16)).keys)
+
+
+def _scene(sample: Sample) -> str:
+    return sample.key.partition(" again ")[0]

@@ -28,7 +28,9 @@ class Trial:
         self.average = averaged(self.module, 0.9)
         self.validated = 0
 
-    def train(self, validate: Callable[[], object] = lambda: None) -> None:
+    def train(
+        self, validate: Callable[[], object] = lambda: None, keep: Callable[..., object] = lambda *best: None
+    ) -> None:
         accelerator = Accelerator(cpu=True)
         wrapped, optimizer = accelerator.prepare(self.module, self.optimizer)
 
@@ -37,7 +39,7 @@ class Trial:
             validate()
             return {"badness": 1.0}
 
-        self.run.train(wrapped, optimizer, self.average, accelerator, self._batches, scores, lambda *best: None)
+        self.run.train(wrapped, optimizer, self.average, accelerator, self._batches, scores, keep)
 
     def resume(self, source: Path | None = None) -> None:
         self.run.resume(self.module, self.optimizer, self.average, source)
@@ -107,3 +109,16 @@ def test_a_run_that_time_ended_stays_as_it_is(tmp_path: Path) -> None:
     longer.resume()
     longer.train()
     assert longer.saved == [2, 3] and longer.validated == 1
+
+
+def test_who_goes_back_behind_a_validation_has_a_first_state_to_beat_anew(tmp_path: Path) -> None:
+    """What was kept may be of steps that are forgotten."""
+    Trial(tmp_path, steps=6).train()
+    again, same = Trial(tmp_path, steps=6), Trial(tmp_path, steps=6)
+    same.resume()
+    assert same.run.state["best"]["step"] == 0, "nothing was better"
+    again.resume(again.run.checkpoints / "step-000004")
+    assert again.run.state["best"] is None
+    kept: list[int] = []
+    again.train(keep=lambda scores, step: kept.append(step))
+    assert kept == [4] and again.run.state["best"]["step"] == 4

@@ -18,6 +18,7 @@ from ...errors import DataError, shortlist
 from ..arrays import read_array
 from ..images import read_image
 from ..problem import bad_file
+from .folder import FolderReader, bare_reader
 from .layout import Index, Item, TruthFile, check_key
 from .splits import select
 
@@ -31,6 +32,8 @@ class BsdsReader:
 
     items: tuple[Item, ...]
     truths: tuple[str, ...]
+    pictures: FolderReader
+    """All pictures of the split, with or without segments."""
     notes: tuple[str, ...] = ()
     name: str = "bsds"
     classes: tuple[str, ...] = ()
@@ -74,11 +77,17 @@ def read_bsds(root: Path, split: str, truths: Sequence[str] = ()) -> BsdsReader:
     if unknown := set(truths) - set(TRUTHS):
         raise DataError(f"{root} has no truth {shortlist(sorted(unknown))}; it has {' and '.join(TRUTHS)}.")
     arrays = _arrays(root)
-    for path in arrays:
+    for path in root.glob("*.jpg"):
         check_key(path.stem, path)
-    items = tuple(Item(path.stem, path.with_suffix(".jpg"), {"seg": TruthFile(path)}) for path in arrays)
+    photos = sorted(path for path in root.glob("*.jpg"))
+    segments = {path.stem: {"seg": TruthFile(path)} for path in arrays}
+    items = tuple(Item(path.stem, path, segments.get(path.stem, {})) for path in photos)
     chosen, note = select(root, {"": Index(items)}, split)
-    return BsdsReader(tuple(chosen), tuple(truths) or TRUTHS, (note,) if note else ())
+    cut = tuple(item for item in chosen if item.truths)
+    lacking = [item.key for item in chosen if not item.truths]
+    lost = f"Left out {len(lacking)} items that lack segments: {shortlist(lacking)}." if lacking else ""
+    notes = tuple(filter(None, (note, lost)))
+    return BsdsReader(cut, tuple(truths) or TRUTHS, bare_reader("bsds", chosen, notes[:1] if note else ()), notes)
 
 
 def outlines(segments: Int64[Tensor, "*n h w"]) -> Bool[Tensor, "*n h w"]:

@@ -30,9 +30,10 @@ from ...annotations import IGNORE, Annotation, Boxes, Labels, Mask, Query, Sampl
 from ...errors import DataError, shortlist
 from ..archive import FilePath
 from ..images import load, read_image
-from ..info import read_json
+from ..info import DatasetInfo, read_info, read_json
 from ..problem import bad_file
 from ..referring import Expression, Thing, compose
+from .folder import UNTOLD, FolderReader, bare_reader
 from .layout import Index, Item, TruthFile
 from .splits import select
 
@@ -75,6 +76,12 @@ class CocoReader:
     coco: Coco
     notes: tuple[str, ...] = ()
     name: str = "coco"
+    info: DatasetInfo = UNTOLD
+
+    @property
+    def pictures(self) -> FolderReader:
+        """The pictures of the split, each once, without truths."""
+        return bare_reader(self.name, list({item.key: item for item, _ in self.items}.values()), self.notes, self.info)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -140,7 +147,7 @@ def read_coco(root: Path, split: str, truths: Sequence[str] = ()) -> CocoReader:
         notes.append(f"{len(items)} phrases; nothing could be said beyond doubt about {silent} pictures.")
     if not items:
         raise DataError(f"Nothing can be said beyond doubt about the pictures in split {split!r} of {root}.")
-    return CocoReader(tuple(items), names, coco, tuple(filter(None, notes)))
+    return CocoReader(tuple(items), names, coco, tuple(filter(None, notes)), info=read_info(root))
 
 
 def _numbered(root: Path) -> Coco:

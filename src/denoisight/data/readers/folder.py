@@ -19,6 +19,9 @@ from ..problem import Problem
 from .layout import LAYOUTS, Index, Item
 from .splits import indices, select, split_folders
 
+UNTOLD = DatasetInfo()
+"""Of a folder that says nothing of its files."""
+
 
 @dataclass(frozen=True)
 class FolderReader:
@@ -133,8 +136,15 @@ def read_pictures(root: Path, split: str) -> FolderReader:
     items, note = select(root, found, split)
     if not items:
         raise DataError(f"{root} holds no pictures; give a folder with some.")
+    return bare_reader("folder", items, (note,) if note else (), folder_info(root))
+
+
+def bare_reader(
+    name: str, items: Sequence[Item], notes: tuple[str, ...] = (), info: DatasetInfo = UNTOLD
+) -> FolderReader:
+    """The pictures of these items without their truths."""
     bare = tuple(replace(item, truths={}, phrases={}) for item in items)
-    return FolderReader("folder", bare, (), folder_info(root), bare, (note,) if note else (), bare)
+    return FolderReader(name, bare, (), info, bare, notes, bare)
 
 
 def read_truth(item: Item, truth: str, info: DatasetInfo, size: tuple[int, int] | None) -> Annotation:

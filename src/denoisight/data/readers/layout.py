@@ -12,6 +12,7 @@ NAME.jpg               beside NAME_depth256.png, NAME_depth.png, NAME_normals.np
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -153,7 +154,7 @@ def _from_metadata(folder: Path) -> Index:
     rows, faults = read_metadata(path)
     items = []
     for row in rows:
-        key = str(row.get("key") or without_image_folder(Path(row["file_name"])))
+        key = str(row.get("key") or without_image_folder(Path(row["file_name"])).with_suffix("").as_posix())
         text, phrases = str(row.get("text") or ""), _named_phrases(row)
         items.append(Item(key, folder / row["file_name"], _named_truths(folder, row), text, phrases))
     if twice := [key for key, count in Counter(item.key for item in items).items() if count > 1]:
@@ -224,7 +225,14 @@ def keyed(files: Iterable[tuple[Path, Path]]) -> dict[str, Path]:
 
 def files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     """The visible files of a folder and the folders in it, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and _visible(path))
+    found, seen = [], set[Path]()
+    for place, inside, names in os.walk(folder, followlinks=True):
+        if (real := Path(place).resolve()) in seen:  # a link to a folder above it, say
+            inside.clear()
+            continue
+        seen.add(real)
+        found += [Path(place, name) for name in names]
+    return sorted(path for path in found if path.suffix.lower() in suffixes and _visible(path))
 
 
 def _visible(path: Path) -> bool:
@@ -237,11 +245,7 @@ def exacter(known: TruthFile | None, new: TruthFile) -> TruthFile:
     return min(filter(None, (known, new)), key=lambda file: order.get(file.path.suffix, 2))
 
 
-def without_image_folder(path: Path) -> str:
-    """The key of a picture that is named by its path in a data set."""
-    parts = path.with_suffix("").parts
-    return (
-        Path(*parts[1:]).as_posix()
-        if len(parts) > 1 and parts[0].lower() in IMAGE_FOLDERS
-        else path.with_suffix("").as_posix()
-    )
+def without_image_folder(path: Path) -> Path:
+    """The path of a picture in a data set, from the folder of its pictures on where it lies in one."""
+    parts = path.parts
+    return Path(*parts[1:]) if len(parts) > 1 and parts[0].lower() in IMAGE_FOLDERS else path
