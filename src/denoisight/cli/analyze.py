@@ -3,9 +3,11 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
+
+from .flags import AllowPickle, AsJson, Batch, Device, Precision, Quiet, Res, Seed, Threads
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +15,7 @@ log = logging.getLogger(__name__)
 def analyze(
     model: str = "embedded",
     *,
-    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
+    allow_pickle: AllowPickle = False,
     task: str = "depth",
     protocol: str = "",
     data: str = "",
@@ -23,15 +25,15 @@ def analyze(
     seeds: int = 3,
     limit: int = 64,
     sampler: str = "ddim",
-    res: int | None = None,
-    seed: int = 0,
-    batch: int = 16,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    device: str = "auto",
-    threads: int = 0,
+    res: Res = None,
+    seed: Seed = 0,
+    batch: Batch = 16,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    threads: Threads = 0,
     store: bool = True,
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+    json_: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score the estimate after every denoising step: what the first bring, what the last cost and why, how many serve.
 
@@ -41,14 +43,16 @@ def analyze(
     ----------
     model
         "embedded", a model folder, a run folder, a known name (marigold-depth, ...) or a hub id OWNER/NAME[@REVISION].
-    allow_pickle
-        Open a model of which there are only pickles (.bin); of safetensors there is no need.
     task
         One task that the model denoises: depth, referring, ...
     protocol
         scenes/val, camvid-240/val, coco-refer/val, ...; without one, the folder named by --data is taken.
     data
         Where the protocol's images lie (default: where the run found them, or DENOISIGHT_DATA_DIR).
+    split
+        The split of a folder that is taken without a protocol.
+    sampler
+        Of the walks: ddim, euler, dpmpp-2m, ddpm or euler-ancestral.
     out
         Folder for the report (default: analysis/PROTOCOL-TASK in the run folder, else runs/MODEL/analysis/...).
     steps

@@ -17,7 +17,17 @@ def show(
     config: Path | None = None,
     changes: Annotated[Recipe, Parameter(name="*", show_default=False)] = Recipe(),  # noqa: B008
 ) -> None:
-    """Print a recipe as YAML with --config and flags applied, as `denoisight train` would run it with these words."""
+    """Print a recipe as YAML with --config and flags applied, as `denoisight train` would run it with these words.
+
+    Parameters
+    ----------
+    task
+        What to learn, several with commas.
+    recipe
+        What to begin with; see `denoisight train`.
+    config
+        A YAML file of changes to the recipe.
+    """
     print(compose(recipe, task, changes, config).to_yaml(), end="")
 
 

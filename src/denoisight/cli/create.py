@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ..errors import DataError, UsageError, shortlist
+from .flags import AllowPickle, Batch, Device, Out, Precision, Quiet, Seed, Threads
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ PER_IMAGE = 4
 def create(
     *,
     model: str = "embedded",
-    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
+    allow_pickle: AllowPickle = False,
     prompt: list[str] | None = None,
     prompts: Path | None = None,
     image: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
@@ -46,7 +47,7 @@ def create(
     shard: int | None = None,
     engine: Literal["local", "ray"] = "local",
     workers: int = 2,
-    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("created"),
+    out: Out = Path("created"),
     num: int = 1,
     steps: int | None = None,
     sampler: str = "",
@@ -55,12 +56,12 @@ def create(
     image_guidance: float | None = None,
     negative: str = "",
     res: int | None = None,
-    seed: int = 0,
-    batch: int = 16,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    device: str = "auto",
-    threads: int = 0,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+    seed: Seed = 0,
+    batch: Batch = 16,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    threads: Threads = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Create images from captions, labelled images from a data set, or edits of photographs.
 
@@ -74,8 +75,6 @@ def create(
     ----------
     model
         "embedded", a folder, a known name (sd-1.5, sd-2.1, ...) or a hub id OWNER/NAME[@REVISION].
-    allow_pickle
-        Open a model of which there are only pickles (.bin); of safetensors there is no need.
     prompt
         A caption, in which "a red box, not a sphere" is kept away from spheres, or an instruction such as "make it
         snow"; may be given several times.
@@ -146,6 +145,8 @@ def create(
         ... of which this is one, from 0.
     engine
         local, or ray: the cluster at RAY_ADDRESS, or --workers on this machine.
+    workers
+        Actors that Ray starts where it has no cluster.
     num
         Images of each caption, or edits of each photograph by each instruction.
     steps

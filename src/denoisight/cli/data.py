@@ -9,11 +9,9 @@ from cyclopts import Parameter
 
 from ..errors import DataError, UsageError
 from ..recipes.base import GtAugment as Corruption
+from .flags import AsJson, Out, Seed
 
 log = logging.getLogger(__name__)
-
-Out = Annotated[Path, Parameter(name=("--out", "-o"))]
-AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 def list_readers() -> None:
@@ -30,7 +28,15 @@ def list_readers() -> None:
 
 
 def validate(folder: Path, *, reader: str | None = None, json_: AsJson = False) -> None:
-    """List every bad item of a folder; exits 3 if there is one."""
+    """List every bad item of a folder; exits 3 if there is one.
+
+    Parameters
+    ----------
+    folder
+        Of labelled images.
+    reader
+        How it is read, where it is not to be told from what it holds: one that `denoisight data list` names.
+    """
     from ..data.check import validate as find_problems
 
     problems = find_problems(folder, reader)
@@ -45,7 +51,15 @@ def validate(folder: Path, *, reader: str | None = None, json_: AsJson = False) 
 
 
 def stats(data: str, *, split: str = "train", json_: AsJson = False) -> None:
-    """Print count, sizes, mean colour, depth range and class shares."""
+    """Print count, sizes, mean colour, depth range and class shares.
+
+    Parameters
+    ----------
+    data
+        A folder, or scenes:N.
+    split
+        train, val, test or all.
+    """
     import yaml
 
     from ..data.open import open_data
@@ -65,12 +79,20 @@ def preview(
     task: str = "depth",
     gt_augment: Corruption = Corruption(),  # noqa: B008
     model: str = "embedded",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Draw the first pictures with all their truths as one contact sheet, or a task's truth as training corrupts it.
 
     Parameters
     ----------
+    data
+        A folder, or scenes:N.
+    split
+        train, val, test or all.
+    num
+        How many are drawn.
+    res
+        Longest side in pixels of scenes.
     gt_augment
         Corruptions to draw against the noise level, as in training: --gt-augment all, or some of blur, drift, colour,
         shape, shift, confuse, swap, jitter, on-policy, on-policy-exact, with commas.
@@ -105,8 +127,14 @@ def render(*, out: Out, split: str = "train", num: int = 100, res: str = "64", s
 
     Parameters
     ----------
+    split
+        train, val, test or shifted.
+    num
+        How many there shall be.
     res
         Size in pixels: a side, or WIDTHxHEIGHT.
+    seed
+        Of the scenes; those of 0 are what "scenes" names elsewhere.
     """
     from ..data.render import render_scenes
 
@@ -136,6 +164,8 @@ def export(
     ----------
     data
         Whatever can be trained on: a folder, created shards, reader:folder, scenes:N, ...
+    format
+        coco, folder or shards.
     split
         train, val, test or all (default: all; of scenes train). Of folders with train/, val/, test/ the keys remember
         which, so that all of them can be told apart again.

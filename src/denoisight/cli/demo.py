@@ -1,17 +1,16 @@
 """denoisight demo"""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
+from .flags import Out, Quiet
 
 
 def demo(
     *,
-    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("runs/demo"),
+    out: Out = Path("runs/demo"),
     max_time: str = "140s",
     overwrite: bool = True,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Predict, adapt to forty labelled pictures, measure on sixty others, report: about four minutes on two cores.
 
@@ -19,6 +18,8 @@ def demo(
     ----------
     max_time
         How long to adapt.
+    overwrite
+        Replace an earlier demo in --out.
     """
     from ..recipes.demo import demo as run
 

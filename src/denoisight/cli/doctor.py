@@ -5,12 +5,11 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
+from .flags import AsJson
 
 
-def doctor(*, json_: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+def doctor(*, json_: AsJson = False) -> None:
     """Print versions, device, threads and disk, and say what is wrong with them; exits 1 if something is."""
     import torch
 

@@ -3,9 +3,11 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
+
+from .flags import AllowPickle, AsJson, Batch, Device, Precision, Quiet, Res, Route, Seed, Threads
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +15,7 @@ log = logging.getLogger(__name__)
 def evaluate(
     model: str = "embedded",
     *,
-    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
+    allow_pickle: AllowPickle = False,
     protocol: str = "",
     task: str = "all",
     data: str = "",
@@ -23,18 +25,18 @@ def evaluate(
     stop_at: float | None = None,
     ensemble: int = 1,
     mirror: Annotated[bool, Parameter(negative="")] = False,
-    res: int | None = None,
-    route: Literal["denoise", "readout"] | None = None,
+    res: Res = None,
+    route: Route = None,
     phrasing: str = "",
-    seed: int = 0,
-    batch: int = 16,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    device: str = "auto",
-    threads: int = 0,
+    seed: Seed = 0,
+    batch: Batch = 16,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    threads: Threads = 0,
     limit: int | None = None,
     partial: Annotated[bool, Parameter(negative="")] = False,
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+    json_: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Judge a model by a frozen protocol, beside trivial baselines that never look at the picture.
 
@@ -42,17 +44,21 @@ def evaluate(
     ----------
     model
         "embedded", a model folder, a run folder, a known name (marigold-depth, ...) or a hub id OWNER/NAME[@REVISION].
-    allow_pickle
-        Open a model of which there are only pickles (.bin); of safetensors there is no need.
     protocol
         scenes/test, camvid-240/test, coco-refer/test, ...; without one, the folder named by --data is judged.
     task
         depth, referring, ... or several, "a,b"; "all" is all that the model learnt and that can be judged.
     data
         Where the protocol's images lie (default: where the run found them, or DENOISIGHT_DATA_DIR).
+    split
+        The split of a folder that is judged without a protocol.
     out
         Folder for results.json, per_image.csv and report.html (default: evaluation/PROTOCOL in the run folder,
         else runs/evaluation/...).
+    steps
+        Denoising steps (default: the model's own).
+    ensemble
+        Answers from different noise that are brought to agree.
     stop_at
         Leave the denoising steps once the next noise level in [0, 1) is below this one (default: the model's own).
     mirror

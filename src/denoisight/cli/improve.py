@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from ..errors import RecipeError, UsageError
 from ..recipes.base import Recipe, override
 from ..recipes.improving import adapt_creation, self_improve, warm_up
+from .flags import Quiet
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def improve(
     route: Literal["readout", "denoise"] = "readout",
     judge: str = "",
     overwrite: bool = False,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
+    quiet: Quiet = False,
     changes: Annotated[Recipe, Parameter(name="*", show_default=False)] = Recipe(),  # noqa: B008
 ) -> None:
     """Let a model create pictures like yours, label them, and learn from them: warm-up, creation, self-improvement.

@@ -3,9 +3,11 @@
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+from .flags import AsJson, Batch, Device, Precision, Quiet, Route, Seed, Threads
 
 if TYPE_CHECKING:
     from ..data.readers import Reader
@@ -26,15 +28,15 @@ def judge(
     task: str = "",
     out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
     steps: int | None = None,
-    route: Literal["denoise", "readout"] | None = None,
+    route: Route = None,
     res: int | None = None,
-    seed: int = 0,
-    batch: int = 16,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    device: str = "auto",
-    threads: int = 0,
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+    seed: Seed = 0,
+    batch: Batch = 16,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    threads: Threads = 0,
+    json_: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say how good created images and their labels are, beside real ones.
 

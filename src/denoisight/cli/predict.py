@@ -4,11 +4,12 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from ..errors import DataError, UsageError, shortlist
+from .flags import AllowPickle, AsJson, Batch, Device, Out, Precision, Quiet, Res, Route, Seed, Threads
 
 log = logging.getLogger(__name__)
 
@@ -16,26 +17,26 @@ log = logging.getLogger(__name__)
 def predict(
     *inputs: str,
     task: str = "depth",
-    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("out"),
+    out: Out = Path("out"),
     model: str = "embedded",
-    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
+    allow_pickle: AllowPickle = False,
     steps: int | None = None,
     stop_at: float | None = None,
     ensemble: int = 1,
     mirror: Annotated[bool, Parameter(negative="")] = False,
-    res: int | None = None,
-    route: Literal["denoise", "readout"] | None = None,
+    res: Res = None,
+    route: Route = None,
     prompt: str = "",
     sampler: str = "ddim",
     ensemble_method: str = "closed-form",
-    seed: int = 0,
-    batch: int = 8,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    device: str = "auto",
-    threads: int = 0,
+    seed: Seed = 0,
+    batch: Batch = 8,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    threads: Threads = 0,
     overwrite: bool = False,
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+    json_: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Predict for files, folders, globs, .txt lists and .jsonl lists; what is done already is skipped.
 
@@ -51,8 +52,6 @@ def predict(
         With instruct the prompt says what to do, as in --prompt "how far away is every pixel".
     model
         "embedded", a folder, a known name (marigold-depth, marigold-normals) or a hub id OWNER/NAME[@REVISION].
-    allow_pickle
-        Open a model of which there are only pickles (.bin); of safetensors there is no need.
     steps
         Denoising steps (default: the model's own).
     stop_at
@@ -67,8 +66,6 @@ def predict(
         ddim, euler, dpmpp-2m, euler-ancestral or ddpm.
     ensemble_method
         closed-form, or marigold for the numbers of diffusers' Marigold pipelines.
-    res
-        Longest side in pixels at which the network works; 0 for the picture's own (default: the model's).
     overwrite
         Predict again what is done already.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from ..errors import UsageError, shortlist
+from .flags import AllowPickle, AsJson, Device, Out, Precision, Quiet, Res, Seed, Threads
 
 if TYPE_CHECKING:
     from ..predict.critics import Critic
@@ -34,17 +35,17 @@ def refer(
     base_url: str | None = None,
     caption: str = "",
     interactive: Annotated[bool, Parameter(negative="")] = False,
-    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("referred"),
+    out: Out = Path("referred"),
     model: str = "embedded",
-    allow_pickle: Annotated[bool, Parameter(negative="")] = False,
+    allow_pickle: AllowPickle = False,
     steps: int | None = None,
-    res: int | None = None,
-    seed: int = 0,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    device: str = "auto",
-    threads: int = 0,
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+    res: Res = None,
+    seed: Seed = 0,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    threads: Threads = 0,
+    json_: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Segment what a phrase means, and correct the answer in words.
 
@@ -83,8 +84,6 @@ def refer(
         "embedded", a folder, a known name or a hub id OWNER/NAME[@REVISION] that learnt referring.
     steps
         Denoising steps (default: the model's own).
-    res
-        Longest side in pixels at which the network works; 0 for the picture's own (default: the model's).
     """
     if interactive and critic != "none":
         raise UsageError("With --interactive you are the critic; leave --critic out.")

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from ..errors import RecipeError, pick
 from ..recipes import RECIPES
 from ..recipes.base import Recipe, override, read_yaml
+from .flags import Quiet
 
 
 def compose(recipe: str, task: str, changes: Recipe, config: Path | None) -> Recipe:
@@ -28,7 +29,7 @@ def train(
     config: Path | None = None,
     resume: str | None = None,
     overwrite: bool = False,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
+    quiet: Quiet = False,
     no_progress: Annotated[bool, Parameter(negative="")] = False,
     no_report: Annotated[bool, Parameter(negative="")] = False,
     changes: Annotated[Recipe, Parameter(name="*", show_default=False)] = Recipe(),  # noqa: B008
@@ -53,7 +54,9 @@ def train(
     resume
         Go on with the run in --out: "latest", or a checkpoint's folder.
     overwrite
-        Replace what stands in --out.
+        Replace the run in --out.
+    no_progress
+        Show no progress, as --quiet.
     no_report
         Leave out judging the best model on the held-out images and the report.
     """
