@@ -6,12 +6,10 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from studies import pool
-from studies.flags import quick_folder, read_flags
 from studies.teaching import JUDGE, JUDGED, JUDGES, ROOT, Cell, Study, hash_of
 from studies.worlds import SceneWorld, World
 
@@ -261,25 +259,3 @@ def _once(folder: Path, make: Callable[[Path], None]) -> float:
             make(new)
             (new / COST).write_text(json.dumps(round(time.process_time() - began, 1)))
     return json.loads((folder / COST).read_text())
-
-
-def command(study: Study, about: str) -> None:
-    """`[--quick] [--jobs N] [--table]`: do what is missing and write README.md.
-
-    Quick is the first three arms of one seed with a tenth of the steps, in a folder of its own: whether it runs.
-    """
-    from studies.creating import judge
-    from studies.teaching_tables import write
-
-    asked = read_flags(about, "three arms of one seed, a tenth of the steps")
-    if asked.quick:
-        folder = quick_folder(study.folder)
-        few = tuple(replace(arm, count=min(arm.count, 100)) for arm in study.arms[:3])
-        steps = (study.steps[0] // 10, study.steps[1] // 10)
-        world = SceneWorld(64) if isinstance(study.world, SceneWorld) else replace(study.world, adapt=20)
-        study = replace(study, folder=folder, arms=few, seeds=(0,), steps=steps, world=world)
-    if not asked.table:
-        run(study, asked.jobs)
-        if study.judged:
-            judge(study, asked.jobs)
-    write(study, about)

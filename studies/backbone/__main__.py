@@ -5,8 +5,8 @@ python -m studies.backbone [--quick] [--jobs N] [--table]
 
 from pathlib import Path
 
-from studies.teach import command
 from studies.teaching import Arm, Study
+from studies.teaching_command import command
 
 WAYS = {
     "frozen": {},

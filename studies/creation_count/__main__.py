@@ -5,8 +5,8 @@ python -m studies.creation_count [--quick] [--jobs N] [--table]
 
 from pathlib import Path
 
-from studies.teach import command
 from studies.teaching import Arm, Study
+from studies.teaching_command import command
 
 COUNTS = (50, 100, 200, 400)
 CREATED = tuple(

@@ -5,8 +5,8 @@ python -m studies.creation_level [--quick] [--jobs N] [--table]
 
 from pathlib import Path
 
-from studies.teach import command
 from studies.teaching import Arm, Study
+from studies.teaching_command import command
 
 LEVELS = (0.2, 0.4, 0.6, 0.8, 0.9)
 PER_IMAGE = 7

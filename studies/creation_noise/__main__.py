@@ -6,8 +6,8 @@ python -m studies.creation_noise [--quick] [--jobs N] [--table]
 from pathlib import Path
 
 from studies.creation_level.__main__ import PER_IMAGE
-from studies.teach import command
 from studies.teaching import Arm, Study
+from studies.teaching_command import command
 
 WAYS = {
     "noise": {"noise_level": (0.6, 0.6)},

@@ -5,8 +5,8 @@ python -m studies.ema_rate [--quick] [--jobs N] [--table]
 
 from pathlib import Path
 
-from studies.teach import command
 from studies.teaching import BATCH, STEPS, Arm, Study
+from studies.teaching_command import command
 
 SHARES = (1 / 200, 1 / 50, 1 / 20, 1 / 5, 1.0)
 """Of the run, over which the average forgets the half of itself."""

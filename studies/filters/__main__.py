@@ -5,8 +5,8 @@ python -m studies.filters [--quick] [--jobs N] [--table]
 
 from pathlib import Path
 
-from studies.teach import command
 from studies.teaching import BATCH, STEPS, Arm, Study
+from studies.teaching_command import command
 
 NONE = {"min_valid": 0.0, "min_distance": 0.0, "min_contrast": 0.0, "max_saturated": 1.0, "empty": True}
 SURE = (0.3, 0.5, 0.7)

@@ -6,8 +6,8 @@ python -m studies.multi_task [--quick] [--jobs N] [--table]
 from pathlib import Path
 
 from studies.self_improve.__main__ import MULTI
-from studies.teach import command
 from studies.teaching import Arm, Study
+from studies.teaching_command import command
 
 WEIGHTS = {"weights": {"normals": 0.2}}
 """Of losses: normals' is several times as large as the others'. Recipes that say nothing let all count alike."""

@@ -5,8 +5,8 @@ python -m studies.routes [--quick] [--jobs N] [--table]
 
 from pathlib import Path
 
-from studies.teach import command
 from studies.teaching import Arm, Study
+from studies.teaching_command import command
 
 STUDY = Study(
     folder=Path(__file__).parent,

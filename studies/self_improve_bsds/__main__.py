@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studies.self_improve_camvid.__main__ import STUDY as CAMVID
 from studies.self_improve_camvid.__main__ import arms
-from studies.teach import command
+from studies.teaching_command import command
 from studies.worlds import PhotoWorld
 
 TASKS = ("boundary",)

@@ -5,8 +5,8 @@ DENOISIGHT_SHARED_DATA=DATA python -m studies.self_improve_camvid [--quick] [--j
 
 from pathlib import Path
 
-from studies.teach import command
 from studies.teaching import Arm, Study
+from studies.teaching_command import command
 from studies.worlds import PhotoWorld
 
 TASKS = ("semantic",)
