@@ -60,22 +60,26 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: Optimizer, avera
 
 def latest(runs: Path) -> Path | None:
     """The checkpoint with the most steps, or None."""
-    return max(runs.glob("step-*"), default=None, key=_step)
+    return max(_steps(runs), default=(0, None))[1]
 
 
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
-
-
-def drop_later(checkpoint: Path) -> None:
-    """Delete the checkpoints beside this one that have more steps."""
-    for other in checkpoint.parent.glob("step-*"):
-        if _step(other) > _step(checkpoint):
-            # Another process of the run may do the same.
-            shutil.rmtree(other, ignore_errors=True)
+def drop_later(checkpoint: Path) -> bool:
+    """Delete the checkpoints beside this one that have more steps; whether there are any."""
+    steps = [path for _, path in _steps(checkpoint.parent)]
+    later = steps[steps.index(checkpoint) + 1 :] if checkpoint in steps else []
+    for other in later:
+        # Another process of the run may do the same.
+        shutil.rmtree(other, ignore_errors=True)
+    return bool(later)
 
 
 def prune(runs: Path, keep: int = 2) -> None:
     """Delete all but the last `keep` checkpoints."""
-    for old in sorted(runs.glob("step-*"), key=_step)[:-keep]:
+    for _, old in _steps(runs)[:-keep]:
         shutil.rmtree(old)
+
+
+def _steps(runs: Path) -> list[tuple[int, Path]]:
+    """The checkpoints in the order of their steps, whose names grow a digit at a million."""
+    told = ((path.name.removeprefix("step-"), path) for path in runs.glob("step-*"))
+    return sorted((int(digits), path) for digits, path in told if digits.isdecimal())

@@ -79,15 +79,15 @@ class Run:
         """Go on from a checkpoint (the last one by default); without one the run starts at its beginning.
 
         Where it is one of this run's, those after it go: what they hold will be made anew. Where validations go with
-        them, what was kept may be of these, so that what is there now is the first state to beat.
+        them, what was kept may be of one that never comes again, so that what is there now is the first state to beat.
         """
         mend(self.folder)
-        source = source or latest(self.checkpoints)
+        source, back = source or latest(self.checkpoints), False
         if source is not None:
             self.state = load_checkpoint(source, module, optimizer, average)
             if source.resolve().parent == self.checkpoints.resolve():
-                drop_later(source.resolve())
-        if self._forget_after(self.state["step"] if source else -1):
+                back = drop_later(source.resolve())
+        if self._forget_after(self.state["step"] if source else -1) and back:
             self.state["best"] = None
 
     def progress(self, step: int) -> float:

@@ -79,7 +79,7 @@ def read_bsds(root: Path, split: str, truths: Sequence[str] = ()) -> BsdsReader:
     arrays = _arrays(root)
     for path in root.glob("*.jpg"):
         check_key(path.stem, path)
-    photos = sorted(path for path in root.glob("*.jpg"))
+    photos = sorted(root.glob("*.jpg"))
     segments = {path.stem: {"seg": TruthFile(path)} for path in arrays}
     items = tuple(Item(path.stem, path, segments.get(path.stem, {})) for path in photos)
     chosen, note = select(root, {"": Index(items)}, split)

@@ -224,14 +224,18 @@ def keyed(files: Iterable[tuple[Path, Path]]) -> dict[str, Path]:
 
 
 def files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """The visible files of a folder and the folders in it, sorted."""
-    found, seen = [], set[Path]()
-    for place, inside, names in os.walk(folder, followlinks=True):
-        if (real := Path(place).resolve()) in seen:  # a link to a folder above it, say
-            inside.clear()
-            continue
-        seen.add(real)
-        found += [Path(place, name) for name in names]
+    """The visible files of a folder and the folders in it, sorted. Folders that are linked to come last, and only where
+    they are not there already: a link may lead to a folder above it."""
+    found, seen, ahead = [], set[Path](), [folder]
+    while ahead:
+        for place, inside, names in os.walk(ahead.pop(0)):
+            if (real := Path(place).resolve()) in seen:
+                inside.clear()
+                continue
+            seen.add(real)
+            inside.sort()
+            ahead += [link for link in (Path(place, name) for name in inside) if link.is_symlink()]
+            found += [Path(place, name) for name in names]
     return sorted(path for path in found if path.suffix.lower() in suffixes and _visible(path))
 
 
