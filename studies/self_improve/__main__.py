@@ -47,8 +47,9 @@ ABOUT = f"""
 Heads on `embedded-create`, which never saw a truth, from few labelled scenes of 64 x 64 pixels, mirrored at random: a
 warm-up of {STUDY.steps[0]} steps of 16 pictures, then {STUDY.steps[1]} more, for every arm. Beside the labelled scenes
 come 400 pictures, created from them or real ones without labels; half of each batch stays labelled. All scenes but
-those for validation and test are other ones for each seed. 0 labels are all 8,192. The network under the heads stays as
-it is, so a second round's pictures are others of the same kind: what may improve from round to round are their labels.
+those for validation and test are other ones for each seed; 0 labels are all 8,192, the same for every seed. The network
+under the heads stays as it is, so a second round's pictures are others of the same kind: what may improve from round to
+round are their labels.
 Written from `results.jsonl` by `python -m studies.self_improve --table`.
 """
 
