@@ -56,10 +56,10 @@ def write(study: Study, about: str) -> None:
         *about.strip().splitlines(),
         "",
         "Change is against the arm with the same warm-up and no pictures beside, of the same seeds, and where several",
-        "ways to warm up are tried, of that arm against the first of them. Brackets: 95 % intervals over seeds (Student's",
-        "t; a single seed tells nothing of them) and test scenes (bootstrap), which frames of one clip make too narrow.",
-        "theta_C and theta_E: validation score of the averaged weights, which are what is tested, and of the raw ones at",
-        "the same time. CPU s: of training after the warm-up, on one core.",
+        "ways to warm up are tried, of that arm against the first of them. Brackets: 95 % intervals over seeds (by",
+        "Student's t; a single seed tells nothing of them) and test images (by bootstrap, as if frames of one clip were",
+        "independent). theta_C and theta_E: validation score of the averaged weights, which are what is tested, and of",
+        "the raw ones at the same time. CPU s: of training after the warm-up, on one core.",
     ]
     for tasks in dict.fromkeys(arm.tasks for arm in found):
         for task in tasks:
@@ -212,9 +212,9 @@ def interval(task: str, runs: Runs, base: Runs | None = None) -> Interval:
     """Mean over seeds and its 95 % interval over seeds and test images; of the difference to `base` in the seeds that
     both have. Every run was scored on the same lists of images, so differences are paired.
 
-    The scatter of seeds is Student's t: a bootstrap of three reaches no farther than the least and the most of them, and
-    holds the mean in three cases of four. That of images, which all seeds share, is the bootstrap's; of a single seed
-    there is no other.
+    The scatter of seeds is Student's t: a bootstrap of three reaches no farther than the least and the most of them,
+    and holds the mean in three cases of four. That of images, which all seeds share, is the bootstrap's; of a single
+    seed there is no other.
     """
     own = {run["seed"]: run["scores"][task] for run in runs}
     if base is not None:
