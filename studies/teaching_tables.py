@@ -57,7 +57,7 @@ def write(study: Study, about: str) -> None:
         "",
         "Change is against the arm with the same warm-up and no pictures beside, of the same seeds, and where several",
         "ways to warm up are tried, of that arm against the first of them. Brackets: 95 % intervals over seeds (by",
-        "Student's t; a single seed tells nothing of them) and test images (by bootstrap, as if frames of one clip were",
+        "Student's t; a single seed tells nothing of them) and test images (by bootstrap, as if frames of a clip were",
         "independent). theta_C and theta_E: validation score of the averaged weights, which are what is tested, and of",
         "the raw ones at the same time. CPU s: of training after the warm-up, on one core.",
     ]
