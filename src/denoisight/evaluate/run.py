@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
-from ..annotations import Annotation, Boxes, Labels, Query, Sample, stack
+from ..annotations import Annotation, Boxes, Labels, Query, Sample, base_of, stack
 from ..data.readers import Reader
 from ..errors import DenoisightError, ProtocolError, shortlist
 from ..metrics import Pooling
@@ -111,7 +111,7 @@ def count_arms(
 ) -> dict[str, Tally]:
     """The same for several predictors, by name, with every image read once."""
     keys, judge = reader.keys, judge_of(protocol)
-    tallies = {name: Tally([keys[i] for i in indices], judge.scores) for name in predictors}
+    tallies = {name: Tally([keys[i] for i in indices], judge.scores, base_of) for name in predictors}
     for chunk in progress([indices[i : i + batch] for i in range(0, len(indices), batch)]):
         samples = [reader[i] for i in chunk]
         queries = [sample.asked(protocol.truth) for sample in samples]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..annotations import Query
+from ..annotations import Query, base_of
 from ..data.readers import Reader
 from ..diffusion.schedule import timesteps
 from ..metrics.tally import Tally, percentiles
@@ -61,7 +61,7 @@ class StepScores:
 
 def blank(protocol: Protocol, keys: Sequence[str], grid: Sequence[int], seeds: int) -> StepScores:
     """Nothing counted yet."""
-    tallies = tuple(tuple(Tally(keys, scores_of(protocol)) for _ in grid) for _ in range(seeds))
+    tallies = tuple(tuple(Tally(keys, scores_of(protocol), base_of) for _ in grid) for _ in range(seeds))
     return StepScores(protocol, tuple(grid), tallies)
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..annotations import Annotation, Boxes, Sample
+from ..annotations import Annotation, Boxes, Sample, base_of
 from ..create.annotate import Annotating, annotate
 from ..data.open import open_data, subset
 from ..data.readers import Reader
@@ -22,6 +22,7 @@ from ..evaluate.creation_results import Scores
 from ..predict.load import load
 from ..predict.model import Model
 from ..predict.options import Options
+from ..runtime import item_seed
 from ..train.validate import CHOOSE_BY
 from .creation import agreement, judge_images
 from .improve_stages import counted
@@ -36,8 +37,9 @@ FEW = 256
 
 class Looks:
     """Sees every round's pictures with the same eyes: the features of `model`, which all began with, and `judge`, a
-    model that learnt elsewhere, if there is one. `real` are the labelled pictures; at most `most` of either are seen.
-    What networks are asked about is counted in `passes`."""
+    model that learnt elsewhere, if there is one. `real` are the labelled pictures: half of them as they are, and what
+    was created from the other half, since a picture beside its own source is nearer than to any other; at most `most`
+    of either are seen. What networks are asked about is counted in `passes`."""
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class Looks:
         """The kernel inception distance to the real pictures and the share that lies among them, in these features, and
         the judge's agreement by task, each as [value, low, high]; or why there is none."""
         try:
-            created, real = (_some(reader, self.most) for reader in (open_data(str(pictures), "all"), self.real))
+            created, real = (_some(half, self.most) for half in self._halves(open_data(str(pictures), "all")))
             with ExitStack() as counting:
                 for model in filter(None, (self.eyes, self.judge)):
                     counting.enter_context(counted(model.parts.backbone.unet, passes))
@@ -75,6 +77,15 @@ class Looks:
         told = {name: _bounds(features.created, name) for name in ("kid", "precision")}
         agreed = {each.task: _bounds(each.created, each.metric) for each in seen.result.agreement}
         return {**told, "agreement": agreed, "notes": list(seen.result.notes)}
+
+    def _halves(self, made: Reader) -> tuple[Reader, Reader]:
+        """Pictures created from one half of the labelled ones, and the other half, by a hash of their keys."""
+        real = self.real.keys
+        ranked = sorted(range(len(real)), key=lambda i: item_seed(0, real[i]))
+        half = len(ranked) // 2
+        sources = {real[i] for i in ranked[half:]}
+        created = [i for i, key in enumerate(made.keys) if base_of(key) in sources]
+        return subset(made, created), subset(self.real, sorted(ranked[:half]))
 
     def after(self, pictures: Path, folder: Path, how: Annotating, passes: Counter[str]) -> dict[str, Any]:
         """The judge's agreement, in the same form, with what a model that has learnt from the pictures says of them."""

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.special import stdtrit
 
 from .tables import Arm, Better, format_score, is_known
 
@@ -71,7 +72,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
 def denoising_curve(
     curves: Mapping[str, Float[np.ndarray, "_ _"]], metric: str, better: Better, best: bool = True
 ) -> str:
-    """The metric after each denoising step: the mean over items and its 95 % interval (1.96 standard errors).
+    """The metric after each denoising step: the mean over items and its 95 % interval (Student's t).
 
     `curves` holds [items, steps] for each arm; items are images or seeds, and those with a value that is not
     finite are left out. A ring marks each arm's best step, unless `best` is false.
@@ -83,7 +84,8 @@ def denoising_curve(
             if not len(whole):
                 continue
             steps, mean = np.arange(1, whole.shape[1] + 1), whole.mean(axis=0)
-            error = 1.96 * whole.std(axis=0, ddof=1) / np.sqrt(len(whole)) if len(whole) > 1 else 0.0
+            wide = stdtrit(len(whole) - 1, 0.975) if len(whole) > 1 else 0.0
+            error = wide * whole.std(axis=0, ddof=min(len(whole) - 1, 1)) / np.sqrt(len(whole))
             axes.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.18, linewidth=0)
             axes.plot(steps, mean, color=colour, linewidth=1.5, marker="o", markersize=2.5, label=arm)
             if best:

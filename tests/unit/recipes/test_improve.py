@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from denoisight.annotations import base_of
 from denoisight.cli.report import report as report_command
 from denoisight.create.captions import said
 from denoisight.create.filters import Filters
@@ -28,6 +29,7 @@ from denoisight.predict.load import load
 from denoisight.recipes import improve_stages
 from denoisight.recipes.base import Recipe, override
 from denoisight.recipes.improve import Plan, _finish, _refused, improve
+from denoisight.recipes.improve_looks import Looks
 from denoisight.recipes.improve_stages import Stages, counted
 from denoisight.recipes.improving import adapt_creation, self_improve, warm_up
 from denoisight.recipes.launch import _readers, train
@@ -401,6 +403,14 @@ def test_captions_may_be_of_labels_that_are_not_learnt(improved: Path, tmp_path:
     assert not set(replace(few, captions="none").source().keys) & named
     with pytest.raises(DataError, match="None of the 1 labelled pictures has semantic labels"):
         few.source()
+
+
+def test_pictures_are_held_beside_others_than_their_sources(creator: Path, improved: Path) -> None:
+    looks = Looks(plan(creator).source(), str(creator))
+    made, real = looks._halves(open_data(improved / "created-1", "all"))
+    sources = {base_of(key) for key in made.keys}
+    assert sources and not sources & set(real.keys)
+    assert sources | set(real.keys) <= set(looks.real.keys) and len(real) == len(looks.real) // 2
 
 
 def test_a_judge_looks_at_labels_again_in_the_end(creator: Path, improved: Path, tmp_path: Path) -> None:

@@ -55,4 +55,4 @@ def test_a_run_is_reported_on_its_own_data(here: Path, monkeypatch: pytest.Monke
         (here / "run" / "config.yaml").write_text(Recipe(tasks=("depth",), data=data).to_yaml())
         with pytest.raises(KeyboardInterrupt):
             pages.write_run_report(here / "run", here / "report.html")
-    assert asked == ["", "scenes/val"]
+    assert asked == ["", "scenes/test"]

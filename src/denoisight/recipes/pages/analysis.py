@@ -122,7 +122,8 @@ def _score_plots(analysed: Analysed) -> tuple[Plot, ...]:
             f"{metric} against the denoising step",
             denoising_curve({analysis.model: walk.means(metric)}, metric, _better(analysed, metric)),
             f"{metric} of the clean estimate after each of {len(walk.timesteps)} denoising steps.",
-            f"Of the clean estimate after each step: mean and 95 % interval over {len(analysis.seeds)} seeds.",
+            "Of the clean estimate after each step, on the same images: mean and 95 % interval over "
+            f"{len(analysis.seeds)} seeds.",
         )
         for metric in analysis.metrics
     )

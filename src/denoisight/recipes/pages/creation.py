@@ -25,7 +25,9 @@ LABELS_SHOWN = 3
 
 DISTANCES = (
     "Against the real images. Brackets: 95 % intervals. Reference: as many training images, which lie as far from the "
-    "real ones as images of the same kind do. In other features, or with other numbers of images, numbers are others."
+    "real ones as images of the same kind do. Where there are fewer of them, all: then only KID and precision are to be "
+    "held beside each other, for fewer images are farther by FID and cover less. In other features, or with other "
+    "numbers of images, numbers are others."
 )
 
 
@@ -47,8 +49,8 @@ def lead(result: CreationResult) -> str:
     """The first numbers in a few sentences."""
     first = result.features[0]
     told = f"In {first.features}: FID {format_score(first.created['fid'])}"
-    if first.train:
-        told += f" (training images {format_score(first.train['fid'])})"
+    if first.train and first.num_train == result.created.num_images:
+        told += f" (as many training images {format_score(first.train['fid'])})"
     sentences = [told]
     sentences.append(
         f"precision {format_score(first.created['precision'])}, recall {format_score(first.created['recall'])}"

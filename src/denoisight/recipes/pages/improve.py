@@ -221,8 +221,8 @@ def _looks(told: Told) -> list[Table]:
         for stage in seen
     )
     note = (
-        "KID: distance of the created from the labelled images, in the features of the network that all began with; "
-        "among real ones: the share of created images that lie among the labelled ones there (precision). Brackets: "
+        "KID: distance of images created from one half of the labelled ones to the other half, in the features of the "
+        "network that all began with; among real ones: the share of them that lies among these (precision). Brackets: "
         "95 % intervals. A judge is a model that learnt elsewhere (--judge); judged-after is of what is seen in images "
         "of the last round after it."
     )

@@ -94,7 +94,8 @@ def run_page(folder: Path, judged: Judged, command: str, facts: Mapping[str, str
 
 
 def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
-    """Judge a run's best model on its own held-out images and write the page. Raises `DataError` for no run."""
+    """Judge a run's best model on its own test images, of scenes on others than it was chosen by, and write the page.
+    Raises `DataError` for no run."""
     if not (folder / "config.yaml").exists() or not (folder / "model").is_dir():
         raise DataError(
             f"{folder} is no finished run: it needs config.yaml and model/, which `denoisight train` writes."
@@ -109,7 +110,7 @@ def write_run_report(folder: Path, out: Path, quiet: bool = True) -> Path:
     judged = judge(
         load(folder),
         str(folder),
-        protocol="scenes/val" if scenes else "",
+        protocol="scenes/test" if scenes else "",
         split="test",
         quiet=quiet,
     )
