@@ -25,7 +25,7 @@ LABELS_SHOWN = 3
 
 DISTANCES = (
     "Against the real images. Brackets: 95 % intervals. Reference: as many training images, which lie as far from the "
-    "real ones as images of the same kind do. Where there are fewer of them, all: then only KID and precision are to be "
+    "real ones as images of the same kind do. Where there are fewer of them, all: then only KID and precision may be "
     "held beside each other, for fewer images are farther by FID and cover less. In other features, or with other "
     "numbers of images, numbers are others."
 )
