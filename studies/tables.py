@@ -30,8 +30,8 @@ def write(study: Study, about: str) -> None:
         "Test scores are under the number of denoising steps that is best on validation; change is against the arm",
         "without sampling and augmentation of the same kind of prediction; late loss is how much worse the last of",
         f"{STEPS[-1]} steps is than the best one. Scores are means over images. Brackets: 95 % bootstrap intervals",
-        "over seeds and images; of three seeds such an interval is too narrow (by seeds alone it holds the mean in three",
-        "cases of four), and frames of one clip count as independent. CPU s: of training, on one core.",
+        "over seeds and images; of three seeds such an interval is too narrow (by seeds alone it holds the mean in",
+        "three cases of four), and frames of one clip count as independent. CPU s: of training, on one core.",
     ]
     for task in study.judged:
         lines += ["", *table(study, task, runs), "", f"![{task}: the arms, and the curves](figure-{task}.svg)"]
