@@ -265,6 +265,11 @@ class Maker:
             log.warning("%s: they are kept as they are. Others are masked by their own confidence.", what)
 
 
+def source_key(key: str) -> str:
+    """The key of the picture that a pair was made of, whatever that is called: see `Maker.keys`."""
+    return key.rpartition("#")[0]
+
+
 log = logging.getLogger(__name__)
 
 NO_CAPTION = Verdict("drop", "no caption")

@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..annotations import Annotation, Boxes, Sample, base_of
+from ..annotations import Annotation, Boxes, Sample
 from ..create.annotate import Annotating, annotate
+from ..create.pairs import source_key
 from ..data.open import open_data, subset
 from ..data.readers import Reader
 from ..data.view import View
@@ -84,15 +85,17 @@ class Looks:
         ranked = sorted(range(len(real)), key=lambda i: item_seed(0, real[i]))
         half = len(ranked) // 2
         sources = {real[i] for i in ranked[half:]}
-        created = [i for i, key in enumerate(made.keys) if base_of(key) in sources]
+        created = [i for i, key in enumerate(made.keys) if source_key(key) in sources]
         return subset(made, created), subset(self.real, sorted(ranked[:half]))
 
     def after(self, pictures: Path, folder: Path, how: Annotating, passes: Counter[str]) -> dict[str, Any]:
-        """The judge's agreement, in the same form, with what a model that has learnt from the pictures says of them."""
+        """The judge's agreement, in the same form, with what a model that has learnt from the pictures says of those
+        that were looked at before."""
         assert self.judge
         try:
             model = load(folder, self.device)
-            anew = Anew(_some(open_data(str(pictures), "all"), min(self.most, FEW)), model, how)
+            created, _ = self._halves(open_data(str(pictures), "all"))
+            anew = Anew(_some(created, min(self.most, FEW)), model, how)
             with counted(model.parts.backbone.unet, passes), counted(self.judge.parts.backbone.unet, passes):
                 found = agreement(self.judge, anew, Options(batch=16))
         except DenoisightError as error:

@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from denoisight.annotations import base_of
 from denoisight.cli.report import report as report_command
 from denoisight.create.captions import said
 from denoisight.create.filters import Filters
+from denoisight.create.pairs import source_key
 from denoisight.create.variation import Variation
 from denoisight.data.export import export
 from denoisight.data.images import write_image
@@ -408,7 +408,7 @@ def test_captions_may_be_of_labels_that_are_not_learnt(improved: Path, tmp_path:
 def test_pictures_are_held_beside_others_than_their_sources(creator: Path, improved: Path) -> None:
     looks = Looks(plan(creator).source(), str(creator))
     made, real = looks._halves(open_data(improved / "created-1", "all"))
-    sources = {base_of(key) for key in made.keys}
+    sources = {source_key(key) for key in made.keys}
     assert sources and not sources & set(real.keys)
     assert sources | set(real.keys) <= set(looks.real.keys) and len(real) == len(looks.real) // 2
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...annotations import Annotation, Boxes, Mask, Sample, base_of
+from ...annotations import Annotation, Boxes, Mask, Sample
 from ...create.annotate import Annotating, annotate
+from ...create.pairs import source_key
 from ...data.open import open_data
 from ...data.readers import Reader
 from ...errors import DenoisightError
@@ -37,7 +38,7 @@ def created_panels(
             notes.append(f"Images of {name} cannot be shown: {error}")
             continue
         try:
-            sources = _sources(recipe, model, [base_of(sample.key) for sample in samples])
+            sources = _sources(recipe, model, [source_key(sample.key) for sample in samples])
         except DenoisightError as error:
             notes.append(f"Images of {name} stand without their sources: {error}")
         panels.append(_panels(name, samples, sources, model, recipe))
@@ -63,7 +64,7 @@ def _panels(
     seen = annotate(model, [sample.query for sample in samples], how)
     columns = []
     for sample, labels in zip(samples, seen, strict=True):
-        source = sources.get(base_of(sample.key))
+        source = sources.get(source_key(sample.key))
         drawn = {task: _draw(sample, label.annotation) for task, label in labels.items()}
         columns.append({**({} if source is None else {"source": source}), "created": to_rgb(sample.image), **drawn})
     told = "".join(f"\n{i}: {sample.key}, {sample.query.text}" for i, sample in enumerate(samples, 1))
